@@ -1,0 +1,54 @@
+"""How a balanced data set becomes long-tailed: class counts of a profile, and which samples keep them."""
+import math
+from typing import List, Sequence
+
+import numpy as np
+
+PROFILES = ('exp', 'step')
+
+
+def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float, profile: str = 'exp') -> List[int]:
+    """Training samples per class, most frequent first, from ``max_count`` to ``max_count / imbalance_ratio``.
+
+    ``'exp'`` decays exponentially with the label, ``'step'`` keeps the first half of the classes whole and cuts the
+    other half down; both as Cao et al., NeurIPS 2019 (arXiv 1906.07413), round them.
+
+    Raises:
+        ValueError: Unknown profile, or an imbalance ratio below 1 or so large that a class keeps nothing.
+
+    >>> long_tailed_counts(500, 5, imbalance_ratio=100)
+    [500, 158, 50, 15, 5]
+    >>> long_tailed_counts(500, 5, imbalance_ratio=100, profile='step')
+    [500, 500, 5, 5, 5]
+    """
+    if profile not in PROFILES:
+        raise ValueError(f'profile must be one of {PROFILES}, got {profile!r}')
+    if not (math.isfinite(imbalance_ratio) and 1 <= imbalance_ratio <= max_count):
+        raise ValueError(f'imbalance_ratio must be in [1, {max_count}], so that every class keeps a sample, '
+                         f'got {imbalance_ratio!r}')
+    fewest = 1 / imbalance_ratio
+    if profile == 'step':
+        head = num_classes // 2
+        return [max_count] * head + [int(max_count * fewest)] * (num_classes - head)
+    return [int(max_count * fewest**(label / max(num_classes - 1, 1))) for label in range(num_classes)]
+
+
+def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int) -> np.ndarray:
+    """Indices of the samples kept, class after class: the first ``counts[c]`` of class c's shuffled samples.
+
+    One generator shuffles the classes in label order, so that for one seed a larger imbalance ratio keeps a prefix of
+    what a smaller one keeps.
+
+    Raises:
+        ValueError: A class with fewer samples than it should keep.
+    """
+    rng = np.random.RandomState(seed)
+    label_array = np.asarray(labels)
+    kept = []
+    for label, count in enumerate(counts):
+        members = np.flatnonzero(label_array == label)
+        if len(members) < count:
+            raise ValueError(f'class {label} should keep {count} samples and has only {len(members)}')
+        rng.shuffle(members)
+        kept.append(members[:count])
+    return np.concatenate(kept)

@@ -1,0 +1,3 @@
+from mmcausal.evaluation.shot_accuracy import ShotAccuracy
+
+__all__ = ['ShotAccuracy']

@@ -1,0 +1,91 @@
+"""Accuracy by how often a class was seen in training."""
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from mmcausal.registry import METRICS
+
+
+@METRICS.register_module()
+class ShotAccuracy(BaseMetric):
+    """Top-1 accuracy in percent, overall and over the many-, medium- and few-shot classes.
+
+    A shot group's accuracy is the mean over its classes of the class accuracy (Liu et al., CVPR 2019, OLTR), overall
+    accuracy the share of all samples. A group without a tested class is left out of the result.
+
+    Args:
+        many: Classes with more training samples than this are many-shot.
+        few: Classes with fewer training samples than this are few-shot; those in between are medium-shot.
+        class_counts: Training samples per class. By default ``class_counts`` in the ``metainfo`` of the test set.
+        classwise: Whether to add the accuracy of every class to the result and to print a table of them.
+        collect_device, prefix: As in MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: ``few`` above ``many`` + 1, no class counts, or counts that do not fit the labels.
+    """
+    default_prefix: Optional[str] = 'shot'
+
+    def __init__(self,
+                 many: int = 100,
+                 few: int = 20,
+                 class_counts: Optional[Sequence[int]] = None,
+                 classwise: bool = False,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if few > many + 1:
+            raise ValueError(f'few must not be above many + 1, got few={few}, many={many}')
+        self.many = many
+        self.few = few
+        self.class_counts = class_counts
+        self.classwise = classwise
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            label = sample['gt_label']
+            if label.numel() != 1:
+                raise ValueError(f'ShotAccuracy needs one label per sample, got {label.tolist()}')
+            self.results.append((int(label), int(sample['pred_label'])))
+
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, Any]:
+        counts = self._counts()
+        labels, predictions = np.array(results).T
+        if labels.max() >= len(counts):
+            raise ValueError(f'class_counts has {len(counts)} classes, but label {labels.max()} was tested')
+        tested = np.bincount(labels, minlength=len(counts))
+        correct = np.bincount(labels[labels == predictions], minlength=len(counts))
+        with np.errstate(invalid='ignore'):
+            accuracy = 100 * correct / tested  # NaN for a class that was not tested
+
+        metrics: Dict[str, Any] = dict(overall=float(100 * correct.sum() / tested.sum()))
+        for name, group in self._groups(counts).items():
+            if (tested[group] > 0).any():
+                metrics[name] = float(np.nanmean(accuracy[group]))
+        if self.classwise:
+            self._print_table(counts, tested, accuracy)
+            metrics['classwise'] = accuracy.tolist()
+        return metrics
+
+    def _counts(self) -> np.ndarray:
+        counts = self.class_counts
+        if counts is None:
+            counts = (self.dataset_meta or {}).get('class_counts')
+        if counts is None:
+            raise ValueError('ShotAccuracy needs the training samples per class: give class_counts, or test on a data '
+                             "set with metainfo['class_counts']")
+        return np.asarray(counts)
+
+    def _groups(self, counts: np.ndarray) -> Dict[str, np.ndarray]:
+        many, few = counts > self.many, counts < self.few
+        return dict(many=many, medium=~many & ~few, few=few)
+
+    def _print_table(self, counts: np.ndarray, tested: np.ndarray, accuracy: np.ndarray) -> None:
+        names = (self.dataset_meta or {}).get('classes', range(len(counts)))
+        shots = {label: shot for shot, group in self._groups(counts).items() for label in np.flatnonzero(group)}
+        lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}{"accuracy":>10}']
+        for label in np.argsort(-counts, kind='stable'):
+            lines.append(f'{str(names[label]):<24}{shots[label]:<8}{counts[label]:>8}{tested[label]:>8}'
+                         f'{accuracy[label]:>10.2f}')
+        MMLogger.get_current_instance().info('\n'.join(['', *lines]))

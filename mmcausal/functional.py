@@ -1,0 +1,278 @@
+r"""The paper in one file: de-confounded training, head direction, Total Direct Effect, background exemption.
+
+Source: Tang, Huang, Zhang, *Long-Tailed Classification by Keeping the Good and Removing the Bad Momentum Causal
+Effect*, NeurIPS 2020 (arXiv 2009.12991). Equation numbers below are the paper's. Only PyTorch is needed.
+
+Shapes::
+
+    N samples, D feature channels, C classes, K heads: D is split into K equal groups, x = [x^1, ..., x^K]
+
+    x               (N, D)  input of the classifier
+    weight          (C, D)  weight of the classifier, which has no bias
+    mean_feature    (D,)    moving average of x over training
+    head_direction  (D,)    direction of mean_feature, of unit length in each group
+    *_logits        (N, C)  (N, C + 1) where there is a background class
+
+Every classifier of the paper is the scaled sum over heads of :math:`\langle w^k, x^k \rangle / N(x^k, w^k)`, where the
+normaliser N is a product of a feature part and a weight part. So each is *one* matrix product of normalised features
+and normalised weights, and its counterfactual is the same product with the features projected on the head direction.
+
+Inputs of half precision are computed and returned in float32, inside autocast too: near 16, a bfloat16 logit moves in
+steps of 1/16.
+"""
+import contextlib
+import functools
+import math
+from typing import Any, Callable, ContextManager, Dict, Tuple, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    'NORMALIZERS', 'background_exempt', 'check_hyperparameters', 'deconfounded_logits', 'head_direction',
+    'head_effect', 'mean_cosine', 'total_direct_effect', 'unit_heads', 'update_moving_average'
+]
+
+_Function = TypeVar('_Function', bound=Callable[..., Tensor])
+_Norm = Callable[[Tensor], Tensor]
+_WeightNorm = Callable[[Tensor, float], Tensor]
+
+
+def _length(v: Tensor) -> Tensor:
+    """Euclidean length over the last dimension, which is kept; its gradient at zero is zero."""
+    return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+
+
+def _one(v: Tensor) -> Tensor:
+    return torch.ones_like(v[..., :1])
+
+
+# N(x, w) = feature part * weight part
+NORMALIZERS: Dict[str, Tuple[_Norm, _WeightNorm]] = {
+    'linear': (_one, lambda w, gamma: _one(w)),
+    'cosine': (_length, lambda w, gamma: _length(w)),
+    'capsule': (lambda x: _length(x) + 1, lambda w, gamma: _length(w)),
+    'deconfound': (_length, lambda w, gamma: _length(w) + gamma),
+}
+
+
+def check_hyperparameters(channels: int, num_heads: int, tau: float, gamma: float, normalizer: str) -> None:
+    """Raise ``ValueError`` where K, tau, gamma or the normaliser make no classifier on ``channels`` channels."""
+    if isinstance(num_heads, bool) or not isinstance(num_heads, int) or num_heads < 1:
+        raise ValueError(f'num_heads must be a positive integer, got {num_heads!r}')
+    if channels % num_heads:
+        raise ValueError(f'num_heads must divide the number of feature channels: {channels} channels do not split '
+                         f'into {num_heads} equal heads')
+    if not (math.isfinite(tau) and tau > 0):
+        raise ValueError(f'tau must be a positive number, got {tau!r}')
+    if not (math.isfinite(gamma) and gamma >= 0):
+        raise ValueError(f'gamma must be a non-negative number, got {gamma!r}')
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f'normalizer must be one of {sorted(NORMALIZERS)}, got {normalizer!r}')
+
+
+def _without_autocast(device: torch.device) -> ContextManager[Any]:
+    has_autocast = device.type in ('cpu', 'cuda', 'xpu')
+    return torch.autocast(device.type, enabled=False) if has_autocast else contextlib.nullcontext()
+
+
+def _full_precision(function: _Function) -> _Function:
+    """Run ``function`` in float32 at least, whatever autocast or half-precision inputs ask for."""
+
+    def upcast(value: Any) -> Any:
+        return value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
+
+    @functools.wraps(function)
+    def wrapper(first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        with _without_autocast(first.device):
+            return function(upcast(first), *map(upcast, args), **{k: upcast(v) for k, v in kwargs.items()})
+
+    return cast(_Function, wrapper)
+
+
+def _heads(v: Tensor, num_heads: int) -> Tensor:
+    """(..., D) -> (..., K, D / K)."""
+    return v.unflatten(-1, (num_heads, -1))
+
+
+def _divide(v: Tensor, norm: Tensor) -> Tensor:
+    """``v / norm``, and ``v`` itself where the norm is zero: a zero vector stays zero and has a bounded gradient."""
+    return v / torch.where(norm > 0, norm, torch.ones_like(norm))
+
+
+def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: float,
+               normalizer: str) -> Tuple[Tensor, Tensor]:
+    """Features (N, K, D/K), and scaled weights (C, K, D/K), each divided by its part of the normaliser."""
+    if x.shape[-1] != weight.shape[-1]:
+        raise ValueError(f'x and weight must have the same number of channels, got {tuple(x.shape)} and '
+                         f'{tuple(weight.shape)}')
+    check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
+    feature_norm, weight_norm = NORMALIZERS[normalizer]
+    scale = 1. if normalizer == 'linear' else tau / num_heads
+    x, weight = _heads(x, num_heads), _heads(weight, num_heads)
+    return _divide(x, feature_norm(x)), scale * _divide(weight, weight_norm(weight, gamma))
+
+
+def _project(features: Tensor, mean_feature: Tensor, num_heads: int) -> Tensor:
+    """The counterfactual: what each head of the features (N, K, D/K) has along the head direction."""
+    direction = _heads(head_direction(mean_feature, num_heads), num_heads)
+    return (features * direction).sum(-1, keepdim=True) * direction
+
+
+def _logits(features: Tensor, weights: Tensor) -> Tensor:
+    return features.flatten(-2) @ weights.flatten(-2).t()
+
+
+@_full_precision
+def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int = 2, tau: float = 16., gamma: float = 1 / 32,
+                        normalizer: str = 'deconfound') -> Tensor:
+    r"""Multi-head de-confounded logits, the total effect (Eq. 7).
+
+    .. math:: z_i = \frac{\tau}{K} \sum_k \frac{\langle w_i^k, x^k \rangle}{(\|w_i^k\| + \gamma) \|x^k\|}
+
+    Args:
+        x: Features (N, D).
+        weight: Classifier weight (C, D).
+        num_heads: K, which divides D.
+        tau: Inverse temperature, positive.
+        gamma: Class-agnostic energy, not negative.
+        normaliser: ``'deconfound'``; ``'cosine'``, with :math:`\|x\| \|w\|`; ``'capsule'``, with
+            :math:`(\|x\| + 1) \|w\|`; or ``'linear'``, the plain inner product (K and tau do not change it).
+
+    Returns:
+        Logits (N, C). A zero feature has zero logits.
+
+    Raises:
+        ValueError: Channels that differ or do not split into K heads; tau, gamma or normaliser out of range.
+
+    >>> x, weight = torch.tensor([[3., 4.]]), torch.tensor([[6., 8.], [-8., 6.]])
+    >>> deconfounded_logits(x, weight, num_heads=1, tau=16., gamma=0.)
+    tensor([[16.,  0.]])
+    """
+    return _logits(*_normalize(x, weight, num_heads, tau, gamma, normalizer))
+
+
+@_full_precision
+def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
+    """Divide each head of x (..., D) by its length; a head that is zero stays zero.
+
+    >>> unit_heads(torch.tensor([3., 4., 0., 0.]), num_heads=2)
+    tensor([0.6000, 0.8000, 0.0000, 0.0000])
+    """
+    check_hyperparameters(x.shape[-1], num_heads, tau=1., gamma=0., normalizer='linear')
+    heads = _heads(x, num_heads)
+    return _divide(heads, _length(heads)).flatten(-2)
+
+
+def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
+    """Head direction (D,): the mean feature (D,) with each head at unit length, zero where the mean is zero.
+
+    >>> head_direction(torch.tensor([0., 5., 0., 0.]), num_heads=2)
+    tensor([0., 1., 0., 0.])
+    """
+    return unit_heads(mean_feature, num_heads)
+
+
+@_full_precision
+def mean_cosine(x: Tensor, mean_feature: Tensor, num_heads: int = 2) -> Tensor:
+    """Mean over samples and heads of cos(x^k, d^k): a scalar, by which alpha is chosen without data; 0 for N = 0.
+
+    >>> mean_cosine(torch.tensor([[1., 0.], [0., 1.]]), torch.tensor([1., 0.]), num_heads=1)
+    tensor(0.5000)
+    """
+    cosines = (unit_heads(x, num_heads) * head_direction(mean_feature, num_heads)).sum(-1) / num_heads
+    return cosines.sum() / max(cosines.numel(), 1)
+
+
+@_full_precision
+def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2, tau: float = 16.,
+                gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
+    r"""Effect of the head direction alone: the second term of Eq. 8, without alpha.
+
+    .. math:: \frac{\tau}{K} \sum_k \cos(x^k, \hat d^k) \frac{\langle w_i^k, \hat d^k \rangle}{\|w_i^k\| + \gamma}
+
+    The counterfactual keeps the normaliser of the real x: only the x of the numerator becomes its projection on the
+    head direction. Arguments and errors as in :func:`deconfounded_logits`, with ``mean_feature`` (D,).
+
+    Returns:
+        Logits (N, C), zero where the mean feature is zero.
+
+    >>> x, weight = torch.tensor([[3., 4.]]), torch.tensor([[6., 8.], [-8., 6.]])
+    >>> head_effect(x, weight, torch.tensor([2., 0.]), num_heads=1, tau=1., gamma=0.)
+    tensor([[ 0.3600, -0.4800]])
+    """
+    features, weights = _normalize(x, weight, num_heads, tau, gamma, normalizer)
+    return _logits(_project(features, mean_feature, num_heads), weights)
+
+
+@_full_precision
+def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2,
+                        tau: float = 16., gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
+    """Total Direct Effect (Eq. 8): the total effect less ``alpha`` times the effect of the head direction.
+
+    The logits are linear in the normalised features, so the subtraction is done there, at the cost of O(N D) beside
+    the one matrix product. Arguments and errors as in :func:`head_effect`; ``alpha = 0`` is the total effect.
+
+    Returns:
+        Logits (N, C).
+
+    >>> x, weight = torch.tensor([[3., 4.]]), torch.tensor([[6., 8.], [-8., 6.]])
+    >>> total_direct_effect(x, weight, torch.tensor([2., 0.]), alpha=1., num_heads=1, tau=1., gamma=0.)
+    tensor([[0.6400, 0.4800]])
+    """
+    features, weights = _normalize(x, weight, num_heads, tau, gamma, normalizer)
+    return _logits(features - alpha * _project(features, mean_feature, num_heads), weights)
+
+
+@_full_precision
+def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) -> Tensor:
+    r"""Background-exempted inference (Eq. 9): TDE among the foreground, total effect for the background.
+
+    With :math:`p` = softmax(logits) and :math:`q` = softmax(tde_logits): :math:`P_{bg} = p_{bg}` and
+    :math:`P_i = (1 - p_{bg})\, q_i / (1 - q_{bg})`. Here :math:`q_i / (1 - q_{bg})` is the softmax over the
+    foreground alone and :math:`\log(1 - p_{bg})` a difference of two log-sum-exps, so nothing is divided.
+
+    Args:
+        logits: Total effect (N, C + 1).
+        tde_logits: Total Direct Effect (N, C + 1).
+        background: Index of the background class, the last by default.
+
+    Returns:
+        Log-probabilities (N, C + 1). Their softmax is P itself.
+
+    Raises:
+        ValueError: Shapes that differ, no foreground class, or an index out of range.
+
+    >>> z, t = torch.tensor([[0., 0., 0.]]), torch.tensor([[0., 0., 9.]])
+    >>> background_exempt(z, t).exp()
+    tensor([[0.3333, 0.3333, 0.3333]])
+    """
+    if logits.shape != tde_logits.shape:
+        raise ValueError(f'logits and tde_logits must have one shape, got {tuple(logits.shape)} and '
+                         f'{tuple(tde_logits.shape)}')
+    classes = logits.shape[-1]
+    if classes < 2 or not -classes <= background < classes:
+        raise ValueError(f'background must be the index of one of at least two classes, got {background} of {classes}')
+    is_background = torch.arange(classes, device=logits.device) == background % classes
+    log_p = logits.log_softmax(-1)
+    log_foreground = log_p.masked_fill(is_background, -math.inf).logsumexp(-1, keepdim=True)
+    log_q = tde_logits.masked_fill(is_background, -math.inf).log_softmax(-1)
+    return torch.where(is_background, log_p, log_foreground + log_q)
+
+
+@_full_precision
+def update_moving_average(mean_feature: Tensor, batch_mean: Tensor, momentum: float) -> Tensor:
+    """Moving average of the feature: ``momentum * mean_feature + (1 - momentum) * batch_mean``, all (D,).
+
+    ``momentum`` weighs the *old* value, as in SGD. The paper's sum without ``1 - momentum`` has the same direction;
+    this one stays bounded.
+
+    Raises:
+        ValueError: ``momentum`` outside [0, 1).
+
+    >>> update_moving_average(torch.tensor([1., 0.]), torch.tensor([0., 1.]), momentum=0.75)
+    tensor([0.7500, 0.2500])
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f'momentum must be in [0, 1), got {momentum!r}')
+    return momentum * mean_feature + (1 - momentum) * batch_mean

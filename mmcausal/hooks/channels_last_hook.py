@@ -1,0 +1,20 @@
+"""Memory format of the convolutions."""
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from mmcausal.hooks.utils import unwrap
+from mmcausal.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Keep the model's convolution weights in ``torch.channels_last``, for training, validation and test.
+
+    Convolutions choose that format for their output when either operand has it, so the images need no conversion.
+    Results agree up to rounding; on a CPU a ResNet-32 trains several times faster.
+    """
+
+    def before_run(self, runner: Any) -> None:
+        unwrap(runner.model).to(memory_format=torch.channels_last)

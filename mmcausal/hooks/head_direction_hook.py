@@ -1,0 +1,78 @@
+"""When the head direction moves, and how ranks agree on it."""
+from typing import Any, List, Optional, Sequence, Union
+
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+
+from mmcausal.hooks.utils import unwrap
+from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.registry import HOOKS
+
+
+@HOOKS.register_module()
+class HeadDirectionHook(Hook):
+    """Move the head direction of every :class:`mmcausal.models.DeconfoundLinear` after each optimiser step.
+
+    Under gradient accumulation the direction moves once for all the iterations of a step. Ranks are merged by the sum
+    of their features and counts, so that all of them keep the direction of the whole batch. Everything stays on the
+    device: no iteration waits for it.
+
+    Args:
+        momentum: Weight of the old average in [0, 1), or ``'auto'``, the optimiser's own ``momentum`` or first
+            ``beta`` at that moment (the paper's choice: the direction follows the optimiser's momentum).
+
+    Raises:
+        ValueError: ``momentum`` out of range; before training, a model without a ``DeconfoundLinear`` or an optimiser
+            without a momentum.
+    """
+    # Before EMAHook (NORMAL) copies the model's buffers and CheckpointHook (VERY_LOW) saves them.
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(self, momentum: Union[float, str] = 'auto') -> None:
+        is_number = isinstance(momentum, (int, float)) and not isinstance(momentum, bool)
+        if momentum != 'auto' and not (is_number and 0 <= float(momentum) < 1):
+            raise ValueError(f"momentum must be a number in [0, 1) or 'auto', got {momentum!r}")
+        self.momentum = momentum
+        self.layers: List[DeconfoundLinear] = []
+
+    def before_train(self, runner: Any) -> None:
+        self.layers = [m for m in unwrap(runner.model).modules() if isinstance(m, DeconfoundLinear)]
+        if not self.layers:
+            raise ValueError('HeadDirectionHook needs a model with a DeconfoundLinear, e.g. in the head '
+                             f"dict(type='mmcausal.DeconfoundHead'), got {type(unwrap(runner.model)).__name__}")
+        self._momentum(runner)
+
+    def after_train_iter(self,
+                         runner: Any,
+                         batch_idx: int,
+                         data_batch: Optional[Sequence[dict]] = None,
+                         outputs: Optional[dict] = None) -> None:
+        if not runner.optim_wrapper.should_update():
+            return
+        momentum = self._momentum(runner)
+        for layer in self.layers:
+            all_reduce(layer.observed, op='sum')
+            layer.update_direction(momentum)
+
+    def after_train(self, runner: Any) -> None:
+        for layer in self.layers:
+            cosine = float(layer.mean_cosine)
+            if cosine > 0:
+                runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '
+                                   f"alpha='auto' is {1 / cosine:.3f} (alpha * mean cosine = 1)")
+
+    def _momentum(self, runner: Any) -> float:
+        if not isinstance(self.momentum, str):
+            return float(self.momentum)
+        optim_wrapper = runner.optim_wrapper
+        if not isinstance(optim_wrapper, OptimWrapper):
+            raise ValueError("HeadDirectionHook(momentum='auto') needs one optimiser, got "
+                             f'{type(optim_wrapper).__name__}; give momentum as a number')
+        group = optim_wrapper.param_groups[0]
+        if 'betas' in group:
+            return float(group['betas'][0])
+        if 'momentum' in group:
+            return float(group['momentum'])
+        raise ValueError(f"HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
+                         f'{type(optim_wrapper.optimizer).__name__}; give momentum as a number')

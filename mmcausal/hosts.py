@@ -1,0 +1,37 @@
+"""The packages that mmcausal plugs into, each one optional, and the versions it is known to work with."""
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Dict, Tuple
+
+# host: lowest version, first version that is too new, how to get it
+HOSTS: Dict[str, Tuple[str, str, str]] = {
+    'mmengine': ('0.10.0', '1.0.0', "pip install 'mmcausal[cls]'"),
+    'mmcv': ('2.0.0', '2.4.0', 'pip install mmcv-lite, or mmcv with its compiled operators for detection'),
+    'mmpretrain': ('1.2.0', '2.0.0', "pip install 'mmcausal[cls]'"),
+    'mmdet': ('3.3.0', '4.0.0', "pip install 'mmcausal[det]'"),
+}
+
+
+def is_installed(host: str) -> bool:
+    """Whether the package can be imported at all; its version is :func:`require_host`'s business."""
+    return find_spec(host) is not None
+
+
+def require_host(host: str) -> None:
+    """Raise ``ImportError`` with the host's name, the version found and the range wanted, unless it is usable."""
+    lowest, too_new, remedy = HOSTS[host]
+    wanted = f'mmcausal needs {host} >= {lowest}, < {too_new} for this'
+    if not is_installed(host):
+        raise ImportError(f'{wanted}, and found none. {remedy}.')
+    found = import_module(host).__version__
+    if not _release(lowest) <= _release(found) < _release(too_new):
+        raise ImportError(f'{wanted}, and found {host} {found}. {remedy}.')
+
+
+def _release(version: str) -> Tuple[int, ...]:
+    """The leading numbers of a version: '1.2.0rc1' -> (1, 2, 0)."""
+    numbers = []
+    for part in version.split('.')[:3]:
+        digits = part[:len(part) - len(part.lstrip('0123456789'))]
+        numbers.append(int(digits or 0))
+    return tuple(numbers)

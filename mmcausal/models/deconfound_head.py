@@ -1,0 +1,44 @@
+"""The classifier layer as a head of MMPretrain."""
+from typing import Any, Optional
+
+from mmcausal.hosts import require_host
+from mmcausal.models.deconfound_linear import Alpha, DeconfoundLinear
+from mmcausal.registry import MODELS
+
+require_host('mmcv')
+require_host('mmpretrain')
+
+from mmpretrain.models import LinearClsHead  # noqa: E402
+
+
+@MODELS.register_module()
+class DeconfoundHead(LinearClsHead):
+    """Same as MMPretrain's ``LinearClsHead``, except that its linear layer is a :class:`DeconfoundLinear`.
+
+    Args:
+        num_classes: Number of classes, C.
+        in_channels: Number of feature channels, D.
+        num_heads, tau, gamma, normalizer, alpha: See :class:`DeconfoundLinear`.
+        init_cfg: Unlike the host's default, none: the layer initialises itself.
+        **kwargs: ``loss``, ``topk`` and ``cal_acc`` of ``LinearClsHead``.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 num_heads: int = 2,
+                 tau: float = 16.,
+                 gamma: float = 1 / 32,
+                 normalizer: str = 'deconfound',
+                 alpha: Alpha = 0.,
+                 init_cfg: Optional[dict] = None,
+                 **kwargs: Any) -> None:
+        super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
+        self.fc = DeconfoundLinear(
+            in_channels,
+            num_classes,
+            num_heads=num_heads,
+            tau=tau,
+            gamma=gamma,
+            normalizer=normalizer,
+            alpha=alpha)

@@ -1,0 +1,17 @@
+"""mmcausal's nodes in MMEngine's registry tree: ``type='mmcausal.X'`` finds X with no ``custom_imports``."""
+from mmcausal.hosts import require_host
+
+require_host('mmengine')
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS  # noqa: E402
+from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
+from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
+from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
+
+__all__ = ['DATASETS', 'HOOKS', 'METRICS', 'MODELS']
+
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmcausal', locations=['mmcausal.datasets'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmcausal', locations=['mmcausal.hooks'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmcausal', locations=['mmcausal.evaluation'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmcausal', locations=['mmcausal.models'])
