@@ -1,7 +1,10 @@
+from typing import List
+
 from mmcausal.hosts import is_installed
 
-__all__ = []
+__all__: List[str] = []
 
 if is_installed('mmpretrain'):
     from mmcausal.datasets.cifar_lt import LongTailedCIFAR10, LongTailedCIFAR100
-    __all__ += ['LongTailedCIFAR10', 'LongTailedCIFAR100']
+    from mmcausal.datasets.digits_lt import LongTailedDigits
+    __all__ += ['LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits']

@@ -1,9 +1,11 @@
-from mmcausal.hosts import is_installed, require_host
+from mmcausal.hosts import is_installed
 from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.small_conv_net import SmallConvNet
 
-__all__ = ['DeconfoundLinear']
+__all__ = ['DeconfoundLinear', 'SmallConvNet']
 
 if is_installed('mmpretrain'):
     from mmcausal.models.deconfound_head import DeconfoundHead
     from mmcausal.models.resnet32 import ResNet32
-    __all__ += ['DeconfoundHead', 'ResNet32']
+    from mmcausal.models.tde_tta import TDEClassifierTTA, enable_tde
+    __all__ += ['DeconfoundHead', 'ResNet32', 'TDEClassifierTTA', 'enable_tde']

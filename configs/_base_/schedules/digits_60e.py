@@ -1,0 +1,5 @@
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
+param_scheduler = dict(type='CosineAnnealingLR', T_max=60, convert_to_iter_based=True)
+train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=60)
+val_cfg = dict()
+test_cfg = dict()
