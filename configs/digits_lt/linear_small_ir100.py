@@ -6,4 +6,4 @@ _base_ = [
 ]
 train_dataloader = dict(dataset=dict(imbalance_ratio=100))
 val_dataloader = dict(dataset=dict(imbalance_ratio=100))
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=dict(imbalance_ratio=100))

@@ -17,12 +17,12 @@ from mmpretrain.datasets import BaseDataset  # noqa: E402
 class LongTailedDigits(BaseDataset):
     """The 8 x 8 handwritten digits that come with scikit-learn, with a long-tailed training split.
 
-    Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998. The first 70 images of each
-    class, in the order of the file, are the balanced test split. Of the others, at least 104 a class, 100 are the pool
-    that the training split keeps its class counts from.
+    Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998. Of each class, in the order of
+    the file, the first 50 images are the balanced test split, the next 24 the balanced validation split, and the
+    next 100 the pool from which the training split keeps its class counts.
 
     Args:
-        split: ``'train'`` or ``'test'``.
+        split: ``'train'``, ``'val'`` or ``'test'``.
         imbalance_ratio, profile, seed: See :class:`LongTailedCIFAR10`.
         metainfo, **kwargs: Arguments of MMPretrain's ``BaseDataset``.
 
@@ -30,8 +30,8 @@ class LongTailedDigits(BaseDataset):
         ValueError: Arguments out of range.
     """
     METAINFO = dict(classes=tuple('0123456789'))
-    test_images_per_class = 70
-    train_images_per_class = 100
+    # The images of a class that belong to each split, by their rank within the class.
+    RANKS = dict(test=range(0, 50), val=range(50, 74), train=range(74, 174))
 
     def __init__(self,
                  split: str = 'train',
@@ -40,24 +40,20 @@ class LongTailedDigits(BaseDataset):
                  seed: int = 0,
                  metainfo: Optional[dict] = None,
                  **kwargs: Any) -> None:
-        if split not in ('train', 'test'):
-            raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+        if split not in self.RANKS:
+            raise ValueError(f'split must be one of {sorted(self.RANKS)}, got {split!r}')
         self.split = split
         self.seed = seed
-        self.class_counts = long_tailed_counts(self.train_images_per_class, 10, imbalance_ratio, profile)
+        self.class_counts = long_tailed_counts(len(self.RANKS['train']), 10, imbalance_ratio, profile)
         metainfo = dict(class_counts=self.class_counts, **(metainfo or {}))
-        super().__init__(ann_file='', metainfo=metainfo, test_mode=split == 'test', **kwargs)
+        super().__init__(ann_file='', metainfo=metainfo, test_mode=split != 'train', **kwargs)
 
     def load_data_list(self) -> List[dict]:
         from sklearn.datasets import load_digits
         digits = load_digits()
         images = (digits.images * (255 / 16)).astype(np.uint8)[..., None]  # (H, W, 1)
-        rank_in_class = np.zeros(len(images), dtype=int)
-        for label in range(10):
-            members = digits.target == label
-            rank_in_class[members] = np.arange(members.sum())
-        is_test = rank_in_class < self.test_images_per_class
-        rows = np.flatnonzero(is_test if self.split == 'test' else ~is_test)
+        members = [np.flatnonzero(digits.target == label) for label in range(10)]
+        rows = np.concatenate([rows_of_class[self.RANKS[self.split]] for rows_of_class in members])
         if self.split == 'train':
             rows = rows[long_tailed_indices(digits.target[rows], self.class_counts, self.seed)]
         return [dict(img=images[row], gt_label=int(digits.target[row])) for row in rows]

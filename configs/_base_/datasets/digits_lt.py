@@ -10,12 +10,17 @@ train_dataloader = dict(
     dataset=dict(type=dataset_type, split='train', pipeline=pipeline),
     sampler=dict(type='DefaultSampler', shuffle=True))
 val_dataloader = dict(
-    batch_size=700,
+    batch_size=500,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(type=dataset_type, split='val', pipeline=pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = dict(
+    batch_size=500,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(type=dataset_type, split='test', pipeline=pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False))
-test_dataloader = val_dataloader
 
 # Training images per class: 100, 59, 35, 21, 12 | 7, 4, 2, 1, 1
 val_evaluator = [
