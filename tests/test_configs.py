@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmcausal.registry import DATASETS, HOOKS, METRICS, MODELS
+
+ROOT = Path(__file__).parent.parent / 'configs'
+LEAVES = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+
+
+def baseline(path):
+    return path.with_name('linear_' + path.stem.split('_', 1)[1] + '.py')
+
+
+def flatten(value, prefix=''):
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flatten(item, f'{prefix}{key}.').items()}
+    return {prefix[:-1]: value}
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_config_loads_builds_dumps_and_reloads(path, tmp_path):
+    cfg = Config.fromfile(path)
+    assert len(path.read_text().splitlines()) <= 12
+    init_default_scope(cfg.default_scope)
+    MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    for hook in cfg.custom_hooks:
+        HOOKS.build(hook)
+    for metric in cfg.test_evaluator:
+        METRICS.build(metric)
+    dataset = dict(cfg.train_dataloader.dataset, lazy_init=True)
+    counts = DATASETS.build(dataset).metainfo['class_counts']
+    ratio = int(path.stem.rsplit('_ir', 1)[1])
+    assert counts[0] / counts[-1] == pytest.approx(ratio, rel=0.01)
+    assert len(counts) == cfg.model.head.num_classes
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.imbalance_ratio == ratio
+
+    dumped = tmp_path / 'config.py'
+    cfg.dump(dumped)
+    assert Config.fromfile(dumped).to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize('path', [p for p in LEAVES if not p.stem.startswith('linear')],
+                         ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_config_differs_from_its_baseline_by_the_method(path):
+    own, base = (flatten(Config.fromfile(p).to_dict()) for p in (path, baseline(path)))
+    changed = {key for key in own.keys() | base.keys() if own.get(key) != base.get(key)}
+    allowed = {'model.head.type', 'custom_hooks'}
+    if path.stem.startswith('deconfound-tde'):
+        allowed.add('model.head.alpha')
+    if path.stem.startswith(('cosine', 'capsule')):
+        allowed.add('model.head.normalizer')
+    assert changed == allowed
+    assert own['custom_hooks'] == base['custom_hooks'] + [dict(type='mmcausal.HeadDirectionHook')]

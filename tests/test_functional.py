@@ -1,0 +1,154 @@
+import itertools
+import math
+
+import oracle
+import pytest
+import torch
+
+from mmcausal import functional
+
+KINDS = sorted(functional.NORMALIZERS)
+
+
+def make(n=5, d=8, c=6, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, generator=generator).to(dtype) for shape in ((n, d), (c, d), (d, ))]
+
+
+@pytest.mark.parametrize('num_heads, kind, alpha', itertools.product((1, 2, 4), KINDS, (0., 1., 2.5)))
+def test_logits_equal_the_oracle(num_heads, kind, alpha):
+    x, weight, mean = make()
+    args = dict(num_heads=num_heads, tau=9., gamma=0.3)
+    expected = torch.tensor(oracle.tde_logits(x.tolist(), weight.tolist(), mean.tolist(), alpha, kind=kind, **args))
+    factual = torch.tensor(oracle.tde_logits(x.tolist(), weight.tolist(), mean.tolist(), 0., kind=kind, **args))
+    tde = functional.total_direct_effect(x, weight, mean, alpha, normalizer=kind, **args)
+    torch.testing.assert_close(tde, expected, atol=1e-5, rtol=1e-5)
+    logits = functional.deconfounded_logits(x, weight, normalizer=kind, **args)
+    torch.testing.assert_close(logits, factual, atol=1e-5, rtol=1e-5)
+    effect = functional.head_effect(x, weight, mean, normalizer=kind, **args)
+    torch.testing.assert_close(logits - alpha * effect, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_pinned_value():
+    # K = 2, one channel a head: cos = sign, so z = 16/2 * (3/(3 + 1/32) - 1/(1 + 1/32))
+    logits = functional.deconfounded_logits(torch.tensor([[2., -5.]]), torch.tensor([[3., 1.]]))
+    assert logits.item() == pytest.approx(8 * (3 / (3 + 1 / 32) - 1 / (1 + 1 / 32)), rel=1e-6)
+
+
+def test_alpha_one_leaves_nothing_along_the_direction():
+    x, weight, mean = make()
+    moved = x + 3 * functional.head_direction(mean, 1)
+    args = dict(alpha=1., num_heads=1, normalizer='linear')
+    torch.testing.assert_close(
+        functional.total_direct_effect(moved, weight, mean, **args),
+        functional.total_direct_effect(x, weight, mean, **args),
+        atol=1e-4,
+        rtol=1e-4)
+
+
+def test_head_direction_has_unit_heads_and_stays_zero():
+    _, _, mean = make()
+    torch.testing.assert_close(functional.head_direction(mean, 4).view(4, 2).norm(dim=1), torch.ones(4))
+    mean[:2] = 0
+    direction = functional.head_direction(mean, 4).view(4, 2)
+    assert direction[0].tolist() == [0, 0] and direction[1].norm() == pytest.approx(1)
+
+
+def test_mean_cosine_equals_the_oracle():
+    x, _, mean = make()
+    cosines = [
+        oracle.dot(xk, dk) / oracle.norm(xk) for row in x.tolist()
+        for xk, dk in zip(oracle.heads(row, 2), oracle.direction(mean.tolist(), 2))
+    ]
+    assert functional.mean_cosine(x, mean, 2).item() == pytest.approx(sum(cosines) / len(cosines), abs=1e-6)
+    assert functional.mean_cosine(x[:0], mean, 2).item() == 0
+
+
+@pytest.mark.parametrize('background', (-1, 0, 3, 6, -7))
+def test_background_exempt_equals_the_oracle(background):
+    logits, tde = torch.randn(4, 7), 3 * torch.randn(4, 7)
+    log_probs = functional.background_exempt(logits, tde, background)
+    expected = [oracle.exempted_probs(z, t, background) for z, t in zip(logits.tolist(), tde.tolist())]
+    torch.testing.assert_close(log_probs.exp(), torch.tensor(expected), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(log_probs.softmax(-1), log_probs.exp())
+
+
+@pytest.mark.parametrize('background_logit', (-200., 200.))
+def test_background_exempt_is_finite_at_certainty(background_logit):
+    logits = torch.tensor([[0., 1., background_logit]])
+    log_probs = functional.background_exempt(logits, logits.flip(-1))
+    assert log_probs.isfinite().all()
+    assert log_probs.exp().sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_degenerate_input_is_finite_with_finite_gradients(kind):
+    x, weight, mean = make()
+    x[0] = 0
+    x[1, :4] = 0
+    weight[2] = 0
+    x.requires_grad_()
+    weight.requires_grad_()
+    for direction in (mean, torch.zeros_like(mean)):
+        logits = functional.total_direct_effect(x, weight, direction, 1.5, gamma=0., normalizer=kind)
+        assert logits.isfinite().all() and not logits[0].any()
+        gradients = torch.autograd.grad(logits.square().sum() + logits.sum(), (x, weight))
+        assert all(gradient.abs().max() < 1e6 for gradient in gradients)
+    assert functional.total_direct_effect(x[:0], weight, mean, 1.5, normalizer=kind).shape == (0, 6)
+    assert functional.background_exempt(torch.zeros(0, 7), torch.zeros(0, 7)).shape == (0, 7)
+
+
+@pytest.mark.parametrize('kind, dtype', itertools.product(KINDS, (torch.float16, torch.bfloat16)))
+def test_half_precision_is_computed_in_float32(kind, dtype):
+    x, weight, mean = make(dtype=dtype)
+    x = 200 * x  # the square of its length overflows float16
+    half = functional.total_direct_effect(x, weight, mean, 1.5, normalizer=kind)
+    full = functional.total_direct_effect(x.float(), weight.float(), mean.float(), 1.5, normalizer=kind)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, full)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(functional.total_direct_effect(x, weight, mean, 1.5, normalizer=kind), half)
+
+
+def test_double_precision_stays():
+    x, weight, mean = make(dtype=torch.float64)
+    assert functional.total_direct_effect(x, weight, mean, 1.).dtype == torch.float64
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: functional.total_direct_effect(x, weight, mean, 1.5), x)
+
+
+def test_moving_average_has_the_direction_of_the_papers_sum():
+    bounded, paper = torch.zeros(8), torch.zeros(8)
+    for seed in range(20):
+        batch_mean = make(seed=seed)[2]
+        bounded = functional.update_moving_average(bounded, batch_mean, 0.9)
+        paper = 0.9 * paper + batch_mean
+    torch.testing.assert_close(functional.head_direction(bounded), functional.head_direction(paper))
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(num_heads=3), '8 channels do not split into 3'),
+    (dict(num_heads=0), 'num_heads must be a positive integer, got 0'),
+    (dict(tau=-1.), 'tau must be a positive number, got -1.0'),
+    (dict(tau=math.nan), 'tau must be'),
+    (dict(gamma=-0.1), 'gamma must be a non-negative number, got -0.1'),
+    (dict(normalizer='euclid'), "normalizer must be one of .*, got 'euclid'"),
+])
+def test_bad_hyperparameters(change, words):
+    x, weight, _ = make()
+    with pytest.raises(ValueError, match=words):
+        functional.deconfounded_logits(x, weight, **change)
+
+
+def test_bad_tensors_and_momentum():
+    x, weight, mean = make()
+    with pytest.raises(ValueError, match='same number of channels'):
+        functional.deconfounded_logits(x, weight[:, :4])
+    for momentum in (1., -0.1, math.nan):
+        with pytest.raises(ValueError, match='momentum must be in'):
+            functional.update_moving_average(mean, mean, momentum)
+    for classes, background in ((1, 0), (5, 5), (5, -6)):
+        with pytest.raises(ValueError, match='background must be'):
+            functional.background_exempt(torch.zeros(2, classes), torch.zeros(2, classes), background)
+    with pytest.raises(ValueError, match='one shape'):
+        functional.background_exempt(torch.zeros(2, 3), torch.zeros(2, 4))
