@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from mmcausal.evaluation import ShotAccuracy, sweep_alpha
+from mmcausal.models import DeconfoundLinear
+
+
+def evaluate(labels, predictions, **kwargs):
+    metric = ShotAccuracy(**kwargs)
+    metric.process(None, [dict(gt_label=torch.tensor([y]), pred_label=torch.tensor([p]))
+                          for y, p in zip(labels, predictions)])
+    return metric.evaluate(len(labels))
+
+
+def test_shots_against_counting_by_hand():
+    # counts 500 and 101 are many, 100 and 20 medium, 19 few; class accuracies 50, 0, 100, -, 100
+    result = evaluate([0, 0, 1, 2, 4, 4, 4], [0, 1, 0, 2, 4, 4, 4], class_counts=[500, 101, 100, 20, 19],
+                      classwise=True)
+    assert result['shot/many'] == 25 and result['shot/medium'] == 100 and result['shot/few'] == 100
+    assert result['shot/overall'] == pytest.approx(500 / 7)
+    assert result['shot/classwise'][:3] == [50, 0, 100]
+
+
+def test_a_group_without_classes_is_left_out():
+    assert set(evaluate([0, 1], [0, 0], class_counts=[500, 300])) == {'shot/overall', 'shot/many'}
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match='few must not be above many'):
+        ShotAccuracy(many=5, few=20)
+    with pytest.raises(ValueError, match='needs the training samples per class'):
+        evaluate([0], [0])
+    with pytest.raises(ValueError, match='class_counts has 1 classes, but label 3'):
+        evaluate([3], [0], class_counts=[5])
+
+
+def test_sweep_leaves_the_layer_and_equals_it():
+    layer = DeconfoundLinear(8, 3, alpha=0.5)
+    features, labels = torch.randn(20, 8), torch.arange(20) % 3
+    layer(features)
+    layer.update_direction(0.)
+    points = sweep_alpha(layer, features, labels, [0, 1], ShotAccuracy(class_counts=[200, 50, 5]))
+    assert layer.alpha == 0.5 and layer.training
+    layer.eval().alpha = 1.
+    correct = (layer(features).argmax(-1) == labels).float().mean().item()
+    assert points[1]['overall'] == pytest.approx(100 * correct)
+    assert points[1]['alpha'] == 1 and 0 < points[1]['entropy'] <= torch.tensor(3.).log() + 1e-6

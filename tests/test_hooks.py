@@ -1,0 +1,96 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from mmcausal.hooks import HeadDirectionHook
+from mmcausal.models import DeconfoundLinear
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+
+
+def digits_runner(tmp_path, **changes):
+    cfg = Config.fromfile(CONFIGS / 'digits_lt' / 'deconfound-tde_small_ir100.py')
+    cfg.merge_from_dict(dict({'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1, 'randomness.seed': 0}, **changes))
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    return Runner.from_cfg(cfg)
+
+
+def recorded_means(runner):
+    """The batch means of the classifier's input, as they come."""
+    means = []
+    runner.model.head.fc.register_forward_pre_hook(
+        lambda layer, inputs: means.append(inputs[0].detach().mean(0)) if layer.training else None)
+    return means
+
+
+def test_direction_in_a_real_run(tmp_path):
+    runner = digits_runner(tmp_path)
+    means = recorded_means(runner)
+    runner.train()
+    layer = runner.model.head.fc
+    expected = torch.zeros(256)
+    for mean in means:
+        expected = 0.9 * expected + 0.1 * mean  # 'auto' is SGD's momentum
+    torch.testing.assert_close(layer.mean_feature, expected)
+    assert layer.num_updates == len(means) == 8
+    assert next(p for p in runner.model.parameters() if p.ndim == 4).is_contiguous(memory_format=torch.channels_last)
+
+    saved = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu')['state_dict']
+    assert torch.equal(saved['head.fc.mean_feature'], layer.mean_feature)
+    assert 'head.fc.observed' not in saved
+
+
+def test_gradient_accumulation_moves_once_a_step(tmp_path):
+    runner = digits_runner(tmp_path, **{'optim_wrapper.accumulative_counts': 4})
+    runner.train()
+    assert runner.model.head.fc.num_updates == 2
+
+
+@pytest.mark.parametrize('optimizer, momentum', [
+    (lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.5), 0.5),
+    (lambda params: torch.optim.AdamW(params, betas=(0.8, 0.99)), 0.8),
+])
+def test_auto_momentum_is_the_optimisers(optimizer, momentum):
+    wrapper = OptimWrapper(optimizer([torch.nn.Parameter(torch.zeros(1))]))
+    layer = DeconfoundLinear(8, 6)
+    runner = SimpleNamespace(model=layer, optim_wrapper=wrapper)
+    hook = HeadDirectionHook()
+    hook.before_train(runner)
+    layer(torch.ones(3, 8))
+    hook.after_train_iter(runner, 0)
+    torch.testing.assert_close(layer.mean_feature, torch.full((8, ), 1 - momentum))
+
+
+def test_optimiser_without_momentum_is_refused():
+    wrapper = OptimWrapper(torch.optim.Adagrad([torch.nn.Parameter(torch.zeros(1))]))
+    with pytest.raises(ValueError, match='neither momentum nor betas in Adagrad'):
+        HeadDirectionHook().before_train(SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=wrapper))
+
+
+def test_bad_use(tmp_path):
+    for momentum in (1., -0.1, 'adam', None, True):
+        with pytest.raises(ValueError, match='momentum must be a number in'):
+            HeadDirectionHook(momentum)
+    runner = SimpleNamespace(model=torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match='needs a model with a DeconfoundLinear, .* got Linear'):
+        HeadDirectionHook().before_train(runner)
+
+
+def test_num_classes_must_fit_the_data(tmp_path):
+    runner = digits_runner(tmp_path, **{'model.head.num_classes': 9})
+    with pytest.raises(AssertionError, match=r'`num_classes` \(9\) in DeconfoundHead'):
+        runner.train()
+
+
+def test_no_host_synchronisation_in_an_iteration():
+    """An update runs on the meta device, where reading a value is an error."""
+    layer = DeconfoundLinear(8, 6, device='meta')
+    layer.observe(torch.zeros(3, 8, device='meta'))
+    layer.update_direction(0.9)
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        layer.mean_cosine.item()

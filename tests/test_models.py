@@ -1,0 +1,153 @@
+import copy
+import math
+
+import oracle
+import pytest
+import torch
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmcausal import functional
+from mmcausal.models import DeconfoundLinear, ResNet32, TDEClassifierTTA, enable_tde
+from mmcausal.registry import MODELS
+
+HEAD = dict(type='mmcausal.DeconfoundHead', num_classes=6, in_channels=8)
+
+
+def trained_layer(**kwargs):
+    layer = DeconfoundLinear(8, 6, **kwargs)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        layer(torch.randn(7, 8) + 1)
+        layer.update_direction(0.9)
+    return layer
+
+
+@pytest.mark.parametrize('num_heads', (1, 2, 4))
+@pytest.mark.parametrize('kind', sorted(functional.NORMALIZERS))
+def test_layer_equals_the_oracle_in_training_and_evaluation(num_heads, kind):
+    layer = trained_layer(num_heads=num_heads, normalizer=kind, alpha=1.5)
+    x = torch.randn(5, 8)
+    args = [x.tolist(), layer.weight.tolist(), layer.mean_feature.tolist()]
+    for alpha, logits in ((0., layer(x)), (1.5, layer.eval()(x))):
+        expected = oracle.tde_logits(*args, alpha, num_heads, 16., 1 / 32, kind)
+        torch.testing.assert_close(logits, torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_moving_average_equals_the_loop():
+    batches = [torch.randn(n, 8) + 1 for n in (4, 2, 7)]
+    layer, mean = DeconfoundLinear(8, 6), torch.zeros(8)
+    for batch in batches:
+        layer(batch)
+        layer.update_direction(0.9)
+        mean = 0.9 * mean + 0.1 * batch.mean(0)
+    torch.testing.assert_close(layer.mean_feature, mean)
+    assert layer.num_updates == 3
+    assert 0 < layer.mean_cosine < 1
+
+
+def test_first_mean_cosine_stands_for_itself():
+    layer, x = DeconfoundLinear(8, 6), torch.randn(9, 8) + 1
+    layer(x)
+    layer.update_direction(0.9998)
+    torch.testing.assert_close(layer.mean_cosine, functional.mean_cosine(x, x.mean(0)))
+
+
+@pytest.mark.parametrize('batch', [torch.zeros(0, 8), torch.full((3, 8), math.nan), torch.full((3, 8), math.inf)])
+def test_unusable_batches_move_nothing(batch):
+    layer = trained_layer()
+    before = copy.deepcopy(layer.state_dict())
+    layer.observe(batch)
+    layer.update_direction(0.9)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    assert not layer.observed.any()
+
+
+def test_evaluation_observes_nothing():
+    layer = trained_layer().eval()
+    layer(torch.randn(3, 8))
+    assert not layer.observed.any()
+
+
+def test_tde_without_direction_is_an_error_that_helps():
+    layer = DeconfoundLinear(8, 6, alpha=1.5)
+    layer(torch.randn(3, 8))
+    with pytest.raises(RuntimeError, match='HeadDirectionHook.*estimate_direction'):
+        layer.eval()(torch.randn(3, 8))
+    layer.alpha = 0.
+    assert layer(torch.randn(0, 8)).shape == (0, 6)
+
+
+def test_auto_alpha_is_the_rule_and_survives_a_checkpoint():
+    layer = trained_layer(alpha='auto').eval()
+    assert layer.resolved_alpha() * float(layer.mean_cosine) == pytest.approx(1)
+    other = DeconfoundLinear(8, 6, alpha='auto').eval()
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 8)
+    assert torch.equal(layer(x), other(x))
+    layer.mean_cosine.zero_()
+    with pytest.raises(RuntimeError, match="alpha='auto' needs a positive mean cosine"):
+        layer(x)
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(num_heads=3), 'do not split into 3'),
+    (dict(tau=-1.), 'tau must be'),
+    (dict(gamma=-1.), 'gamma must be'),
+    (dict(normalizer='x'), 'normalizer must be'),
+    (dict(alpha='best'), "alpha must be a non-negative number or 'auto', got 'best'"),
+    (dict(alpha=None), 'alpha must be'),
+    (dict(alpha=-1.), 'alpha must be'),
+])
+def test_bad_arguments_stop_the_build(change, words):
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(dict(HEAD, **change))
+
+
+def test_head_initialises_itself_and_builds_from_any_registry():
+    init_default_scope('mmpretrain')
+    head = ROOT_MODELS.build(dict(HEAD, init_cfg=dict(type='Normal', layer='Linear', std=100.)))
+    head.init_weights()
+    assert head.fc.weight.abs().max() <= 1 / math.sqrt(8)
+    assert head.fc.bias is None
+
+
+def test_resnet32_is_the_papers():
+    net = ResNet32()
+    assert net(torch.randn(2, 3, 32, 32))[0].shape == (2, 128, 8, 8)
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    # 1 + 2 * 15, and the twin of the last block
+    assert len(convolutions) == 33 and all(m.kernel_size == (3, 3) for m in convolutions)
+    last = net.twins[0](torch.zeros(1, 64, 8, 8)), net.twins[1](torch.zeros(1, 64, 8, 8))
+    assert last[0].shape == last[1].shape == (1, 64, 8, 8)
+
+
+class Classifier(nn.Module):
+
+    def __init__(self, fc):
+        super().__init__()
+        self.head = nn.Module()
+        self.head.fc = fc
+
+    def test_step(self, data):
+        return self.head.fc(data['inputs'])
+
+
+def test_wrapper_around_a_stock_linear_layer():
+    linear, x = nn.Linear(8, 6), torch.randn(5, 8) + 1
+    before = linear(x)
+    model = Classifier(linear)
+    layer = enable_tde(model, 0.5)
+    torch.testing.assert_close(layer(x), before)
+    layer.update_direction(0.)
+    effect = functional.head_effect(x, linear.weight, x.mean(0), num_heads=1, normalizer='linear')
+    wrapper = TDEClassifierTTA(model, alpha=0.5).eval()
+    batch = dict(inputs=x, data_samples=[None] * 5)
+    torch.testing.assert_close(wrapper.test_step(batch), before - 0.5 * effect)
+    with pytest.raises(ValueError, match="'head' is a Module"):
+        enable_tde(model, 0.5, classifier='head')
+    with pytest.raises(ValueError, match='names no layer'):
+        enable_tde(model, 0.5, classifier='neck.fc')
+    with pytest.raises(ValueError, match='alpha must be'):
+        TDEClassifierTTA(model, alpha='x')
