@@ -61,8 +61,8 @@ def test_cifar_refuses_wrong_files(cifar100_root, tmp_path):
         LongTailedCIFAR100(data_root=root)
     with pytest.raises(ValueError, match='blank'):
         LongTailedCIFAR100(data_root=root, md5=CIFAR100_MD5, seed=1)
-    with pytest.raises(ValueError, match=r"md5 names \['trian'\]"):
-        LongTailedCIFAR100(data_root=root, md5=dict(trian=None))
+    with pytest.raises(ValueError, match=r"md5 names \['training'\]"):
+        LongTailedCIFAR100(data_root=root, md5=dict(training=None))
     with pytest.raises(FileNotFoundError, match='data_root must be the folder that holds cifar-100-python/'):
         LongTailedCIFAR100(data_root=str(tmp_path), download=False)
 

@@ -15,7 +15,7 @@ def run_host_script(name: str) -> None:
     """
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
     if config is None:
-        sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; the other arguments are those of MMPretrain\'s or MMDetection\'s '
+        sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; the other arguments are those of its package\'s '
                  f'tools/{name}')
     scope = Config.fromfile(config).get('default_scope', 'mmengine')
     spec = find_spec(scope)

@@ -17,4 +17,4 @@ class ChannelsLastHook(Hook):
     """
 
     def before_run(self, runner: Any) -> None:
-        unwrap(runner.model).to(memory_format=torch.channels_last)
+        unwrap(runner.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
