@@ -95,7 +95,7 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
     by_alpha.axvline(np.mean([result['auto_alpha'] for result in results]), color='#d62728', linestyle=':',
                      label="alpha='auto'")
     by_alpha.set(xlabel='alpha (0: total effect)', ylabel='test accuracy (%)', title='De-confound-TDE, by alpha')
-    by_alpha.legend(loc='lower center', ncol=2)
+    by_alpha.legend(loc='lower left')
     figure.savefig(path, dpi=130)
 
 
