@@ -13,7 +13,7 @@ class ChannelsLastHook(Hook):
     """Keep the model's convolution weights in ``torch.channels_last``, for training, validation and test.
 
     Convolutions choose that format for their output when either operand has it, so the images need no conversion.
-    Results agree up to rounding; on a CPU a ResNet-32 trains several times faster.
+    Results agree up to rounding; how much faster it is depends on the machine and the release of PyTorch.
     """
 
     def before_run(self, runner: Any) -> None:
