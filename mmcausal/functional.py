@@ -136,7 +136,7 @@ def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int = 2, tau: floa
         num_heads: K, which divides D.
         tau: Inverse temperature, positive.
         gamma: Class-agnostic energy, not negative.
-        normaliser: ``'deconfound'``; ``'cosine'``, with :math:`\|x\| \|w\|`; ``'capsule'``, with
+        normalizer: ``'deconfound'``; ``'cosine'``, with :math:`\|x\| \|w\|`; ``'capsule'``, with
             :math:`(\|x\| + 1) \|w\|`; or ``'linear'``, the plain inner product (K and tau do not change it).
 
     Returns:
