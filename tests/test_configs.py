@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from mmcausal.registry import DATASETS, HOOKS, METRICS, MODELS
 
 ROOT = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
+
+
+HOLDOUT = [path for path in LEAVES if path.stem.endswith('_holdout')]
 
 
 def baseline(path):
@@ -31,11 +35,9 @@ def test_config_loads_builds_dumps_and_reloads(path, tmp_path):
     for metric in cfg.test_evaluator:
         METRICS.build(metric)
     dataset = dict(cfg.train_dataloader.dataset, lazy_init=True)
-    counts = DATASETS.build(dataset).metainfo['class_counts']
-    ratio = int(path.stem.rsplit('_ir', 1)[1])
-    assert counts[0] / counts[-1] == pytest.approx(ratio, rel=0.01)
-    assert len(counts) == cfg.model.head.num_classes
-    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+    assert len(DATASETS.build(dataset).metainfo['class_counts']) == cfg.model.head.num_classes
+    ratio = int(re.search(r'_ir(\d+)', path.stem).group(1))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.imbalance_ratio == ratio
 
     dumped = tmp_path / 'config.py'
@@ -43,7 +45,7 @@ def test_config_loads_builds_dumps_and_reloads(path, tmp_path):
     assert Config.fromfile(dumped).to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('path', [p for p in LEAVES if not p.stem.startswith('linear')],
+@pytest.mark.parametrize('path', [p for p in LEAVES if not p.stem.startswith('linear') and p not in HOLDOUT],
                          ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_config_differs_from_its_baseline_by_the_method(path):
     own, base = (flatten(Config.fromfile(p).to_dict()) for p in (path, baseline(path)))
@@ -55,3 +57,15 @@ def test_config_differs_from_its_baseline_by_the_method(path):
         allowed.add('model.head.normalizer')
     assert changed == allowed
     assert own['custom_hooks'] == base['custom_hooks'] + [dict(type='mmcausal.HeadDirectionHook')]
+
+
+@pytest.mark.parametrize('path', HOLDOUT, ids=lambda path: path.parent.name)
+def test_holdout_validates_on_training_images(path):
+    cfg = Config.fromfile(path)
+    own, base = (flatten(Config.fromfile(p).to_dict())
+                 for p in (path, path.with_name(path.name.replace('_holdout', ''))))
+    changed = {key for key in own.keys() | base.keys() if own.get(key) != base.get(key)}
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    assert changed == {f'{loader}.dataset.val_per_class' for loader in loaders} | {'val_dataloader.dataset.split'}
+    assert cfg.val_dataloader.dataset.split == 'val' and cfg.test_dataloader.dataset.split == 'test'
+    assert len({cfg[loader].dataset.val_per_class for loader in loaders}) == 1

@@ -55,6 +55,25 @@ def test_cifar_on_real_files(cifar100_root, ratio, size):
     assert len(test) == 10000 and test.metainfo['class_counts'] == data.metainfo['class_counts']
 
 
+def test_cifar_sets_a_validation_split_aside(cifar100_root):
+    train, val = (LongTailedCIFAR100(split=split, val_per_class=25, md5=CIFAR100_MD5, data_root=str(cifar100_root))
+                  for split in ('train', 'val'))
+    assert np.bincount(val.get_gt_labels()).tolist() == [25] * 100
+    assert np.bincount(train.get_gt_labels()).tolist() == long_tailed_counts(475, 100, 100)
+    assert train.metainfo['class_counts'] == val.metainfo['class_counts']
+    images = [{data.get_data_info(i)['img'].tobytes() for i in range(len(data))} for data in (train, val)]
+    assert not images[0] & images[1]
+
+
+@pytest.mark.parametrize('change, words', [(dict(split='dev'), "split must be one of .*, got 'dev'"),
+                                           (dict(split='val'), "split='val' is empty"),
+                                           (dict(val_per_class=500), r'val_per_class must be in \[0, 500\), got 500'),
+                                           (dict(val_per_class=-1), 'got -1')])
+def test_cifar_refuses_bad_splits(change, words):
+    with pytest.raises(ValueError, match=words):
+        LongTailedCIFAR100(lazy_init=True, **change)
+
+
 def test_cifar_refuses_wrong_files(cifar100_root, tmp_path):
     root = str(cifar100_root)
     with pytest.raises(ValueError, match='train does not have the md5 sum 16019d7e'):

@@ -94,3 +94,33 @@ def test_no_host_synchronisation_in_an_iteration():
     layer.update_direction(0.9)
     with pytest.raises((NotImplementedError, RuntimeError)):
         layer.mean_cosine.item()
+
+
+def observe_on_a_rank(rank, folder):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    layer = DeconfoundLinear(8, 6)
+    hook = HeadDirectionHook(momentum=0.9)
+    runner = SimpleNamespace(model=layer, optim_wrapper=SimpleNamespace(should_update=lambda: True))
+    hook.before_train(runner)
+    for step in range(3):
+        layer(rank_batch(rank, step))
+        hook.after_train_iter(runner, step)
+    torch.save(layer.state_dict(), folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def rank_batch(rank, step):
+    """Ranks see different numbers of samples; in step 1, the second sees none."""
+    samples = (5, 3) if step != 1 else (4, 0)
+    return torch.arange(1., 8 * samples[rank] + 1).view(-1, 8).cos() + rank + step
+
+
+def test_ranks_keep_the_direction_of_the_whole_batch(tmp_path):
+    torch.multiprocessing.spawn(observe_on_a_rank, (tmp_path, ), nprocs=2)
+    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    mean = torch.zeros(8)
+    for step in range(3):
+        mean = 0.9 * mean + 0.1 * torch.cat([rank_batch(0, step), rank_batch(1, step)]).mean(0)
+    for name in ('mean_feature', 'mean_cosine', 'num_updates'):
+        assert torch.equal(ranks[0][name], ranks[1][name])
+    torch.testing.assert_close(ranks[0]['mean_feature'], mean)

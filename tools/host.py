@@ -1,10 +1,20 @@
 """Find the script of the OpenMMLab package that a config belongs to."""
+import os
 import runpy
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import List
 
+import torch
 from mmengine.config import Config
+
+# MMEngine's launcher and wrapper suppose a GPU for each rank.
+CPU_RANK_OPTIONS = [
+    'model_wrapper_cfg.type=MMDistributedDataParallel',
+    'model_wrapper_cfg.device_ids=None',
+    'model_wrapper_cfg.broadcast_buffers=False',
+]
 
 
 def run_host_script(name: str) -> None:
@@ -24,4 +34,15 @@ def run_host_script(name: str) -> None:
     script = Path(spec.origin).parent / '.mim' / 'tools' / name
     if not script.exists():
         sys.exit(f'{config} belongs to {scope}, which has no {script}')
+    if 'LOCAL_RANK' in os.environ and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+        sys.argv = add_options(sys.argv, CPU_RANK_OPTIONS)
     runpy.run_path(str(script), run_name='__main__')
+
+
+def add_options(arguments: List[str], options: List[str]) -> List[str]:
+    """The command line with more ``--cfg-options``; those already there come later and win."""
+    if '--cfg-options' not in arguments:
+        return [*arguments, '--cfg-options', *options]
+    here = arguments.index('--cfg-options') + 1
+    return arguments[:here] + options + arguments[here:]

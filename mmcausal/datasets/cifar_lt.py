@@ -14,20 +14,26 @@ require_host('mmpretrain')
 from mmpretrain.datasets import CIFAR10, CIFAR100  # noqa: E402
 from mmpretrain.datasets.utils import check_md5  # noqa: E402
 
+SPLITS = ('train', 'val', 'test')
+
 
 class LongTailedCIFAR(CIFAR10):
     """Same as MMPretrain's ``CIFAR10``, except that the training split is long-tailed.
 
-    The test split stays whole and balanced. Both carry the training counts in ``metainfo['class_counts']``, from
-    which the many-, medium- and few-shot classes follow.
+    The test split stays whole and balanced. All splits carry the training counts in ``metainfo['class_counts']``,
+    from which the many-, medium- and few-shot classes follow.
 
     Args:
+        split: ``'train'``, ``'test'``, or ``'val'``: the images set aside by ``val_per_class``.
         imbalance_ratio: Samples of the most frequent class over those of the rarest, e.g. 100.
         profile: ``'exp'`` or ``'step'``, see :func:`mmcausal.datasets.long_tail.long_tailed_counts`.
         seed: Which samples are kept.
+        val_per_class: How many training images of each class to set aside as a balanced validation split, by which
+            alpha or an epoch can be chosen without the test images. The most frequent class keeps that many fewer.
+            0, the default, is the field's protocol, which has no validation split.
         md5: Expected md5 sum by file name, for files that are not the official ones, or ``None`` as the sum of a file
             that is not to be checked. Files not named keep the official sum.
-        **kwargs: Arguments of the host's ``CIFAR10``: ``data_root``, ``split``, ``pipeline``, ``download`` ...
+        **kwargs: Arguments of the host's ``CIFAR10``: ``data_root``, ``pipeline``, ``download`` ...
 
     Raises:
         ValueError: A file with another md5 sum, a file that cannot be unpickled, a blank image among those kept, or
@@ -37,17 +43,31 @@ class LongTailedCIFAR(CIFAR10):
     images_per_class: int
 
     def __init__(self,
+                 split: str = 'train',
                  imbalance_ratio: float = 100,
                  profile: str = 'exp',
                  seed: int = 0,
+                 val_per_class: int = 0,
                  md5: Optional[Dict[str, Optional[str]]] = None,
                  metainfo: Optional[dict] = None,
                  **kwargs: Any) -> None:
-        self.class_counts = long_tailed_counts(self.images_per_class, len(self.METAINFO['classes']), imbalance_ratio,
-                                               profile)
+        if split not in SPLITS:
+            raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
+        if not 0 <= val_per_class < self.images_per_class:
+            raise ValueError(f'val_per_class must be in [0, {self.images_per_class}), got {val_per_class!r}')
+        if split == 'val' and not val_per_class:
+            raise ValueError("split='val' is empty: val_per_class=0 sets no training image aside")
+        self.class_counts = long_tailed_counts(self.images_per_class - val_per_class, len(self.METAINFO['classes']),
+                                               imbalance_ratio, profile)
         self.seed = seed
+        nothing, val_counts = [0] * len(self.class_counts), [val_per_class] * len(self.class_counts)
+        # The validation images of a class follow its training images.
+        self.skipped, self.kept = (self.class_counts, val_counts) if split == 'val' else (nothing, self.class_counts)
         self.train_list, self.test_list = self._expect(md5 or {})
-        super().__init__(metainfo=dict(class_counts=self.class_counts, **(metainfo or {})), **kwargs)
+        super().__init__(
+            split='test' if split == 'test' else 'train',  # the host's name of the files
+            metainfo=dict(class_counts=self.class_counts, **(metainfo or {})),
+            **kwargs)
 
     def _expect(self, md5: Dict[str, Optional[str]]) -> List[List[list]]:
         """The host's two file lists with the md5 sums the user named."""
@@ -70,7 +90,8 @@ class LongTailedCIFAR(CIFAR10):
                              f'{error!r}') from error
         if self.split == 'test':
             return data_list
-        kept = long_tailed_indices([info['gt_label'] for info in data_list], self.class_counts, self.seed)
+        labels = [info['gt_label'] for info in data_list]
+        kept = long_tailed_indices(labels, self.kept, self.seed, self.skipped)
         blank = [int(i) for i in kept if not data_list[i]['img'].any()]
         if blank:
             raise ValueError(f'{len(blank)} of the images kept are blank, e.g. row {blank[0]} of {folder}: the files '

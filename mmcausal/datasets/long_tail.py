@@ -1,6 +1,6 @@
 """How a balanced data set becomes long-tailed: class counts of a profile, and which samples keep them."""
 import math
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 import numpy as np
 
@@ -33,11 +33,18 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
     return [int(max_count * fewest**(label / max(num_classes - 1, 1))) for label in range(num_classes)]
 
 
-def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int) -> np.ndarray:
-    """Indices of the samples kept, class after class: the first ``counts[c]`` of class c's shuffled samples.
+def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int,
+                        skip: Optional[Sequence[int]] = None) -> np.ndarray:
+    """Indices of the samples kept, class after class: ``counts[c]`` of class c's shuffled samples.
 
     One generator shuffles the classes in label order, so that for one seed a larger imbalance ratio keeps a prefix of
     what a smaller one keeps.
+
+    Args:
+        labels: Label of every sample.
+        counts: How many samples of each class to keep.
+        seed: Of the shuffle.
+        skip: How many of each class's first samples to pass over, none by default.
 
     Raises:
         ValueError: A class with fewer samples than it should keep.
@@ -45,10 +52,10 @@ def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int)
     rng = np.random.RandomState(seed)
     label_array = np.asarray(labels)
     kept = []
-    for label, count in enumerate(counts):
+    for label, (first, count) in enumerate(zip(skip or [0] * len(counts), counts)):
         members = np.flatnonzero(label_array == label)
-        if len(members) < count:
-            raise ValueError(f'class {label} should keep {count} samples and has only {len(members)}')
+        if len(members) < first + count:
+            raise ValueError(f'class {label} should keep {first + count} samples and has only {len(members)}')
         rng.shuffle(members)
-        kept.append(members[:count])
+        kept.append(members[first:first + count])
     return np.concatenate(kept)

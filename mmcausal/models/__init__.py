@@ -2,19 +2,36 @@ from typing import Any
 
 from mmcausal.hosts import is_installed, require_host
 from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.detection_linear import DetectionDeconfoundLinear
+from mmcausal.models.enable_tde import enable_tde
 from mmcausal.models.small_conv_net import SmallConvNet
 
-__all__ = ['DeconfoundLinear', 'SmallConvNet']
+__all__ = ['DeconfoundLinear', 'DetectionDeconfoundLinear', 'SmallConvNet', 'enable_tde']
+
+# What each host is needed for
+ADAPTERS = {
+    'mmpretrain': ['DeconfoundHead', 'ResNet32', 'TDEClassifierTTA'],
+    'mmdet': [
+        'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead', 'TDEStandardRoIHead',
+        'enable_detector_tde'
+    ],
+}
 
 if is_installed('mmpretrain'):
     from mmcausal.models.deconfound_head import DeconfoundHead
     from mmcausal.models.resnet32 import ResNet32
-    from mmcausal.models.tde_tta import TDEClassifierTTA, enable_tde
-    __all__ += ['DeconfoundHead', 'ResNet32', 'TDEClassifierTTA', 'enable_tde']
+    from mmcausal.models.tde_classifier_tta import TDEClassifierTTA
+    __all__ += ADAPTERS['mmpretrain']
+
+if is_installed('mmdet'):
+    from mmcausal.models.tde_detector_tta import TDEDetectorTTA, enable_detector_tde
+    from mmcausal.models.tde_roi_heads import TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDEStandardRoIHead
+    __all__ += ADAPTERS['mmdet']
 
 
 def __getattr__(name: str) -> Any:
     """Say which host is missing where one of its adapters is asked for."""
-    if name in ('DeconfoundHead', 'ResNet32', 'TDEClassifierTTA', 'enable_tde'):
-        require_host('mmpretrain')
+    for host, names in ADAPTERS.items():
+        if name in names:
+            require_host(host)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

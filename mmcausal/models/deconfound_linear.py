@@ -86,19 +86,29 @@ class DeconfoundLinear(nn.Linear):
         """Logits (N, C) of features x (N, D)."""
         if self.training:
             self.observe(x)
-        if self.training or self.alpha == 0:
-            logits = functional.deconfounded_logits(x, self.weight, **self._hyperparameters())
-        else:
-            logits = functional.total_direct_effect(x, self.weight, self.mean_feature, self.resolved_alpha(),
-                                                    **self._hyperparameters())
+        return self.total_effect(x) if self.training or self.alpha == 0 else self.total_direct_effect(x)
+
+    def total_effect(self, x: Tensor) -> Tensor:
+        """Logits (N, C) of Eq. 7."""
+        return self._plus_bias(functional.deconfounded_logits(x, self.weight, **self._hyperparameters()))
+
+    def total_direct_effect(self, x: Tensor) -> Tensor:
+        """Logits (N, C) of Eq. 8."""
+        return self._plus_bias(
+            functional.total_direct_effect(x, self.weight, self.mean_feature, self.resolved_alpha(),
+                                           **self._hyperparameters()))
+
+    def _plus_bias(self, logits: Tensor) -> Tensor:
         return logits if self.bias is None else logits + self.bias
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Add features x (N, D) to the sums of the next update."""
-        x = x.detach().to(self.observed.dtype)
-        sums = [x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), x.new_full((1, ), x.shape[0])]
-        self.observed += torch.cat(sums)
+        self._add_to_sums(x, x.new_full((1, ), x.shape[0]))
+
+    def _add_to_sums(self, x: Tensor, count: Tensor) -> None:
+        x, count = x.detach().to(self.observed.dtype), count.to(self.observed.dtype)
+        self.observed += torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
 
     @torch.no_grad()
     def update_direction(self, momentum: float) -> None:

@@ -1,17 +1,20 @@
 """Give a trained classifier the head direction that TDE needs: the mean feature over one pass of training images.
 
-For checkpoints that were trained without mmcausal.HeadDirectionHook, stock ones included. The result is the same
-checkpoint with the direction added; test it with mmcausal.TDEClassifierTTA.
+For checkpoints that were trained without mmcausal.HeadDirectionHook, stock ones included: classifiers, and two-stage
+detectors, whose stages each get the direction of their foreground proposals. The result is the same checkpoint with the
+direction added; test it with mmcausal.TDEClassifierTTA or mmcausal.TDEDetectorTTA.
 """
 import argparse
 from pathlib import Path
+from typing import Dict
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import track_iter_progress
+from torch import nn
 
-from mmcausal.models import enable_tde
+from mmcausal.models import DeconfoundLinear, enable_tde
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='new checkpoint; an existing file is not overwritten')
-    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
+    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer; not for detectors')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
     if args.out.exists():
@@ -38,22 +41,37 @@ def main() -> None:
     cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
     runner.load_or_resume()
-    layer = enable_tde(runner.model, 'auto', args.classifier)
-    runner.model.eval()
-    layer.train()  # observes its input; the rest of the model infers
+    model = runner.model.eval()
+    layers = find_classifiers(model, args.classifier)
+    for layer in layers.values():
+        layer.train()  # observes its input; the rest of the model infers
     dataloader = runner.build_dataloader(cfg.train_dataloader)
     for batch in track_iter_progress((dataloader, len(dataloader))):
-        runner.model.test_step(batch)
-    layer.num_updates.zero_()
-    layer.update_direction(momentum=0)
+        model(**model.data_preprocessor(batch), mode='loss')
 
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
-    for name in ('mean_feature', 'mean_cosine', 'num_updates'):
-        checkpoint['state_dict'][f'{args.classifier}.{name}'] = getattr(layer, name).cpu()
+    print()
+    for name, layer in layers.items():
+        layer.num_updates.zero_()
+        layer.update_direction(momentum=0)
+        if not layer.num_updates:
+            raise RuntimeError(f'{name} has seen no usable sample in the training images, so it has no direction')
+        for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
+            checkpoint['state_dict'][f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
+        cosine = float(layer.mean_cosine)
+        print(f"{name}: mean cosine {cosine:.3f}, so alpha='auto' is {1 / cosine:.3f}")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, args.out)
-    print(f"\nSaved {args.out}: mean cosine {float(layer.mean_cosine):.3f}, so alpha='auto' is "
-          f'{1 / float(layer.mean_cosine):.3f}')
+    print(f'Saved {args.out}')
+
+
+def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, DeconfoundLinear]:
+    """The classifiers of a model by their names, ready for TDE."""
+    if not hasattr(model, 'roi_head'):
+        return {classifier: enable_tde(model, 'auto', classifier)}
+    from mmcausal.models import enable_detector_tde
+    layers = enable_detector_tde(model, 'auto')
+    return {name: layer for name, layer in model.named_modules() if any(layer is other for other in layers)}
 
 
 if __name__ == '__main__':

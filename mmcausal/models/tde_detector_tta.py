@@ -1,0 +1,94 @@
+"""TDE around a trained detector, at test time only."""
+from typing import Any, List, Optional, Union
+
+from torch import nn
+
+from mmcausal.hosts import require_host
+from mmcausal.models.deconfound_linear import Alpha, check_alpha
+from mmcausal.models.detection_linear import DetectionDeconfoundLinear
+from mmcausal.models.enable_tde import is_augmented, share_parameters
+from mmcausal.models.tde_roi_heads import (TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDERoIHeadMixin,
+                                           TDEStandardRoIHead, check_bbox_head)
+from mmcausal.registry import MODELS
+
+require_host('mmcv')
+require_host('mmdet')
+
+from mmdet.models import DetTTAModel  # noqa: E402
+from mmdet.models.layers import NormedLinear  # noqa: E402
+from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead  # noqa: E402
+from mmdet.structures import DetDataSample  # noqa: E402
+
+# host's RoI head: ours
+TDE_ROI_HEADS = {
+    CascadeRoIHead: TDECascadeRoIHead,
+    HybridTaskCascadeRoIHead: TDEHybridTaskCascadeRoIHead,
+    StandardRoIHead: TDEStandardRoIHead,
+}
+
+
+def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeconfoundLinear]:
+    """Make every stage of a two-stage detector infer by TDE with ``alpha``, in place, and return the classifiers.
+
+    Classifiers of this package only take the alpha. In a stock RoI head, linear and cosine (``NormedLinear``)
+    classifiers are replaced by layers that share their parameters, so checkpoints fit as before, with one head
+    direction for the whole feature (K = 1); and the RoI head averages probabilities from then on.
+
+    Raises:
+        ValueError: No RoI head, or one or a classifier or a loss for which there is no TDE.
+    """
+    check_alpha(alpha)
+    roi_head = getattr(detector, 'roi_head', None)
+    if not isinstance(roi_head, TDERoIHeadMixin):
+        if type(roi_head) not in TDE_ROI_HEADS:
+            raise ValueError(f'TDE needs a roi_head of type {sorted(t.__name__ for t in TDE_ROI_HEADS)}, and this '
+                             f'{type(detector).__name__} has {type(roi_head).__name__}')
+        roi_head.__class__ = TDE_ROI_HEADS[type(roi_head)]
+        for bbox_head in roi_head.bbox_head_list():
+            bbox_head.fc_cls = as_detection_linear(bbox_head.fc_cls, alpha)
+            check_bbox_head(bbox_head)
+    classifiers = [bbox_head.fc_cls for bbox_head in roi_head.bbox_head_list()]
+    for classifier in classifiers:
+        classifier.alpha = alpha
+    return classifiers
+
+
+def as_detection_linear(layer: nn.Module, alpha: Alpha) -> DetectionDeconfoundLinear:
+    """A stock classifier, linear or cosine, as a :class:`DetectionDeconfoundLinear` with the same parameters."""
+    if type(layer) is nn.Linear:
+        return share_parameters(layer, DetectionDeconfoundLinear, alpha=alpha, normalizer='linear')
+    if type(layer) is NormedLinear and layer.power == 1:
+        return share_parameters(
+            layer, DetectionDeconfoundLinear, alpha=alpha, normalizer='cosine', tau=layer.tempearture)
+    raise ValueError(f'TDE needs a linear classifier or a NormedLinear of power 1, and the box head has {layer}')
+
+
+@MODELS.register_module()
+class TDEDetectorTTA(DetTTAModel):
+    """Test a trained two-stage detector of MMDetection with TDE, whatever its config says.
+
+    Usable as ``tta_model`` of a config, by ``--tta`` of the host's ``tools/test.py``, or as the ``model`` itself. It
+    accepts ordinary pipelines, with masks, and test-time augmentation of boxes, which the host merges.
+
+    Args:
+        module: The detector, or its config.
+        alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`.
+        tta_cfg: How the host merges augmented boxes, see ``DetTTAModel``.
+        data_preprocessor: As in MMEngine's ``BaseTTAModel``.
+
+    Raises:
+        ValueError: At construction, for an alpha out of range or a detector for which there is no TDE.
+        RuntimeError: At the first batch, where the checkpoint has no head direction.
+    """
+
+    def __init__(self,
+                 module: Union[dict, nn.Module],
+                 alpha: Alpha,
+                 tta_cfg: Optional[dict] = None,
+                 data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
+        super().__init__(tta_cfg=tta_cfg, module=module, data_preprocessor=data_preprocessor)
+        enable_detector_tde(self.module, alpha)
+
+    def test_step(self, data: Any) -> List[DetDataSample]:
+        """Predictions for a batch, or for a list of differently augmented batches."""
+        return super().test_step(data) if is_augmented(data) else self.module.test_step(data)

@@ -1,0 +1,80 @@
+"""The tools as a user runs them, in processes of their own."""
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+DIGITS = 'configs/digits_lt/deconfound-tde_small_ir100.py'
+BASELINE = 'configs/digits_lt/linear_small_ir100.py'
+
+
+def run(*command, **environment):
+    """Output of a command run from the repository's root with this interpreter first on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    # Seconds of work: two processes of several threads would only wait for each other.
+    environment = dict(os.environ, PATH=path, OMP_NUM_THREADS='1', **environment)
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return str(listener.getsockname()[1])
+
+
+def metrics(path):
+    return {key: value for key, value in json.loads(path.read_text()).items() if isinstance(value, float)}
+
+
+@pytest.fixture(scope='module')
+def linear_checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('linear')
+    run('mim', 'train', 'mmpretrain', BASELINE, '--work-dir', folder, '--cfg-options', 'train_cfg.max_epochs=2')
+    return folder / 'epoch_2.pth'
+
+
+@pytest.fixture(scope='module')
+def two_rank_checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('ranks')
+    output = run('bash', 'tools/dist_train.sh', DIGITS, '2', '--work-dir', folder, '--cfg-options',
+                 'train_cfg.max_epochs=2', PORT=free_port())
+    assert 'Mean cosine of features and head direction' in output
+    return folder / 'epoch_2.pth'
+
+
+def test_two_ranks_test_as_one(two_rank_checkpoint, tmp_path):
+    state = torch.load(two_rank_checkpoint, map_location='cpu')['state_dict']
+    assert state['head.fc.num_updates'] == 8 and state['head.fc.mean_feature'].any()
+
+    run('bash', 'tools/dist_test.sh', DIGITS, two_rank_checkpoint, '2', '--out', tmp_path / 'two.json', '--out-item',
+        'metrics', PORT=free_port())
+    run('mim', 'test', 'mmpretrain', DIGITS, '--checkpoint', two_rank_checkpoint, '--out', tmp_path / 'one.json',
+        '--out-item', 'metrics')
+    assert metrics(tmp_path / 'two.json') == metrics(tmp_path / 'one.json') != {}
+
+
+def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
+    with_direction = tmp_path / 'with_direction.pth'
+    run(sys.executable, 'tools/analysis_tools/estimate_direction.py', BASELINE, linear_checkpoint, with_direction)
+    state = torch.load(with_direction, map_location='cpu')['state_dict']
+    assert state['head.fc.mean_feature'].any()
+
+    def tested(alpha):
+        out = tmp_path / f'{alpha}.json'
+        run(sys.executable, 'tools/test.py', BASELINE, with_direction, '--tta', '--out', out, '--out-item', 'metrics',
+            '--cfg-options', 'model.type=mmcausal.TDEClassifierTTA', f'model.alpha={alpha}')
+        return metrics(out)
+
+    factual = tmp_path / 'factual.json'
+    run(sys.executable, 'tools/test.py', BASELINE, linear_checkpoint, '--out', factual, '--out-item', 'metrics')
+    assert tested(0) == metrics(factual)
+    assert tested(0.5) != metrics(factual)
