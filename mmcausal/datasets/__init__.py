@@ -8,3 +8,7 @@ if is_installed('mmpretrain'):
     from mmcausal.datasets.cifar_lt import LongTailedCIFAR10, LongTailedCIFAR100
     from mmcausal.datasets.digits_lt import LongTailedDigits
     __all__ += ['LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits']
+
+if is_installed('mmdet'):
+    from mmcausal.datasets.lvis import LVISV1Dataset, LVISV05Dataset
+    __all__ += ['LVISV05Dataset', 'LVISV1Dataset']

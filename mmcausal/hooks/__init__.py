@@ -1,4 +1,5 @@
 from mmcausal.hooks.channels_last_hook import ChannelsLastHook
+from mmcausal.hooks.class_prior_hook import ClassPriorHook
 from mmcausal.hooks.head_direction_hook import HeadDirectionHook
 
-__all__ = ['ChannelsLastHook', 'HeadDirectionHook']
+__all__ = ['ChannelsLastHook', 'ClassPriorHook', 'HeadDirectionHook']

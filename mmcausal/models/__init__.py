@@ -12,8 +12,8 @@ __all__ = ['DeconfoundLinear', 'DetectionDeconfoundLinear', 'SmallConvNet', 'ena
 ADAPTERS = {
     'mmpretrain': ['DeconfoundHead', 'ResNet32', 'TDEClassifierTTA'],
     'mmdet': [
-        'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead', 'TDEStandardRoIHead',
-        'enable_detector_tde'
+        'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
+        'TDEStandardRoIHead', 'enable_detector_tde'
     ],
 }
 
@@ -24,6 +24,7 @@ if is_installed('mmpretrain'):
     __all__ += ADAPTERS['mmpretrain']
 
 if is_installed('mmdet'):
+    from mmcausal.models.equalization_loss import EqualizationLoss
     from mmcausal.models.tde_detector_tta import TDEDetectorTTA, enable_detector_tde
     from mmcausal.models.tde_roi_heads import TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDEStandardRoIHead
     __all__ += ADAPTERS['mmdet']

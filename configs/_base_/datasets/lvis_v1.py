@@ -1,0 +1,14 @@
+_base_ = 'mmdet::_base_/datasets/lvis_v1_instance.py'
+
+# Without the host's repeat-factor sampling (ClassBalancedDataset), as the paper
+train_dataloader = dict(
+    dataset=dict(_delete_=True, **{**_base_.train_dataloader.dataset.dataset, 'type': 'mmcausal.LVISV1Dataset'}))
+val_dataloader = dict(dataset=dict(type='mmcausal.LVISV1Dataset'))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='mmcausal.LVISMetric')
+test_evaluator = val_evaluator
+
+# TDE on any checkpoint at test time: tools/test.py CONFIG CHECKPOINT --tta [--cfg-options model.alpha=1.5]
+tta_model = dict(type='mmcausal.TDEDetectorTTA', alpha='auto')
+tta_pipeline = _base_.test_pipeline

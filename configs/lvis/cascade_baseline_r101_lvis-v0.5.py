@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/models/cascade-mask-rcnn_r101_lvis.py',
+    '../_base_/datasets/lvis_v0.5.py',
+    'mmdet::_base_/schedules/schedule_20e.py',
+    'mmdet::_base_/default_runtime.py',
+]
+num_classes = 1230
+model = dict(
+    roi_head=dict(
+        bbox_head=[dict(head, num_classes=num_classes) for head in _base_.model.roi_head.bbox_head],
+        mask_head=dict(num_classes=num_classes)))

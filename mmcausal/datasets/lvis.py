@@ -1,0 +1,75 @@
+"""LVIS (Gupta et al., CVPR 2019), on MMDetection's data sets."""
+from typing import Any, List, Sequence
+
+from mmengine.fileio import exists
+
+from mmcausal.hosts import require_host
+from mmcausal.registry import DATASETS
+
+require_host('mmcv')
+require_host('mmdet')
+
+from mmdet.datasets import LVISV1Dataset as HostLVISV1Dataset  # noqa: E402
+from mmdet.datasets import LVISV05Dataset as HostLVISV05Dataset  # noqa: E402
+
+
+def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str) -> None:
+    """Raise ``ValueError`` unless the categories of an annotation file are the classes of a data set, in order."""
+    if len(names) != len(classes):
+        raise ValueError(f'{ann_file} has {len(names)} categories and the data set {len(classes)} classes (LVIS v0.5: '
+                         '1230, v1.0: 1203): it is the file of another version, or metainfo.classes is wrong')
+    different = [(label, name, own) for label, (name, own) in enumerate(zip(names, classes)) if name != own]
+    # The host's list corrects a misspelt name of LVIS.
+    if len(different) > len(classes) // 1000:
+        raise ValueError(f'{len(different)} of the categories of {ann_file} are not the classes of the data set; the '
+                         'first is (label, category, class) = {}'.format(different[0]))
+
+
+class CheckedLVISMixin:
+    """Refuse wrong annotation files and image folders before the work starts, and know the class counts.
+
+    After loading, ``metainfo`` has ``image_counts``, the number of training images of each class as the annotation
+    file states it, and ``frequencies``, ``'r'``, ``'c'`` or ``'f'`` for each class.
+
+    Raises:
+        ValueError: Categories that are not the classes of the data set.
+        FileNotFoundError: The first image is not there.
+    """
+    ann_file: str
+    backend_args: Any
+    _metainfo: dict
+
+    @property
+    def lvis(self) -> Any:
+        return self._lvis
+
+    @lvis.setter
+    def lvis(self, api: Any) -> None:
+        """The host opens the annotation file while it loads: the moment to look at its categories."""
+        categories = api.load_cats(api.get_cat_ids())
+        check_categories([category['name'] for category in categories], self._metainfo['classes'], self.ann_file)
+        self._metainfo.update(
+            image_counts=[category['image_count'] for category in categories],
+            frequencies=[category['frequency'] for category in categories])
+        self._lvis = api
+
+    @lvis.deleter
+    def lvis(self) -> None:
+        del self._lvis
+
+    def load_data_list(self) -> List[dict]:
+        data_list = super().load_data_list()  # type: ignore[misc]
+        if data_list and not exists(data_list[0]['img_path'], self.backend_args):
+            raise FileNotFoundError(f"the first image of {self.ann_file}, {data_list[0]['img_path']}, is missing; "
+                                    'data_root and data_prefix.img must lead to the images')
+        return data_list
+
+
+@DATASETS.register_module()
+class LVISV05Dataset(CheckedLVISMixin, HostLVISV05Dataset):
+    """Same as MMDetection's ``LVISV05Dataset``, with the checks of :class:`CheckedLVISMixin`."""
+
+
+@DATASETS.register_module()
+class LVISV1Dataset(CheckedLVISMixin, HostLVISV1Dataset):
+    """Same as MMDetection's ``LVISV1Dataset``, with the checks of :class:`CheckedLVISMixin`."""

@@ -1,0 +1,359 @@
+"""LVIS's box and mask average precision, on MMDetection's metric."""
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from mmengine.fileio import dump, get_local_path
+from mmengine.logging import MMLogger
+
+from mmcausal.hosts import is_installed, require_host
+from mmcausal.registry import METRICS
+
+require_host('mmcv')
+require_host('mmdet')
+
+from mmdet.evaluation.functional import eval_recalls  # noqa: E402
+from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric  # noqa: E402
+from mmdet.evaluation.metrics.lvis_metric import LVISMetric as HostLVISMetric  # noqa: E402
+
+METRIC_NAMES = ('bbox', 'segm', 'proposal_fast')
+BACKENDS = ('lvis-api', 'hotcoco')
+FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
+
+
+class _NumpyWithFloat:
+    """NumPy with the alias ``float``, which NumPy 1.24 removed."""
+    float = float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
+def repair_lvis_api() -> None:
+    """Let lvis-api 0.5.3 run on NumPy >= 1.24, whoever calls it; NumPy itself stays as it is."""
+    import lvis.eval
+    lvis.eval.np = _NumpyWithFloat()
+
+
+if is_installed('lvis'):
+    repair_lvis_api()
+
+# AP-fixed (Dave et al., 2021) is the host's own, and runs with the repaired lvis-api
+METRICS.register_module(module=LVISFixedAPMetric)
+
+
+@METRICS.register_module()
+class LVISMetric(HostLVISMetric):
+    """Federated AP of LVIS (Gupta et al., CVPR 2019) for boxes and masks, and class-agnostic proposal recall.
+
+    Reports AP, AP50, AP75, APs, APm, APl, APr, APc and APf as ``lvis/bbox_AP``, ``lvis/segm_APr`` and so on, -1 where
+    no ground truth falls into a group, all 0 without a single detection. AP50 and AP75 are left out where ``iou_thrs``
+    lacks their threshold. A mask's size is its own area, as in LVIS's ground truth, and not that of its box.
+    AP-fixed is the host's ``LVISFixedAPMetric``, to be listed beside as ``type='mmcausal.LVISFixedAPMetric'``.
+
+    Args:
+        ann_file: LVIS annotation file.
+        metric: One or more of 'bbox', 'segm' and 'proposal_fast'.
+        max_dets: Highest-scored detections that are kept per image, over all classes together.
+        backend: 'lvis-api', or 'hotcoco' for the same figures in a fraction of the time (extra ``fast-eval``).
+        img_ids: Images that are evaluated. By default all of ``ann_file``.
+        iou_thrs: IoU thresholds that AP averages over. By default 0.5, 0.55, ..., 0.95.
+        metric_items: Figures that are reported, also 'AR@300', 'ARs@300', 'ARm@300' and 'ARl@300' for ``max_dets=300``.
+            By default the nine above.
+        format_only: Only write the files that LVIS's server takes.
+        outfile_prefix: Where detections are written, as ``<prefix>.bbox.json`` and, with masks, ``<prefix>.segm.json``.
+        kwargs: The host's ``classwise`` (as ``bbox_<name>_precision``, NaN without ground truth), ``proposal_nums``,
+            ``collect_device``, ``prefix`` and ``backend_args``.
+
+    Raises:
+        ValueError: An unknown metric, figure, back-end or image id, a threshold outside (0, 1], ``max_dets`` below 1,
+            ``format_only`` without ``outfile_prefix``, an annotation file that is missing, not LVIS's or not for this
+            back-end, or a sample without a known image id, with unknown labels or without the masks wanted.
+        ImportError: hotcoco is asked for and not installed.
+    """
+
+    def __init__(self,
+                 ann_file: Optional[str] = None,
+                 metric: Union[str, Sequence[str]] = 'bbox',
+                 *,
+                 max_dets: int = 300,
+                 backend: str = 'lvis-api',
+                 img_ids: Optional[Sequence[int]] = None,
+                 iou_thrs: Optional[Union[float, Sequence[float]]] = None,
+                 metric_items: Optional[Sequence[str]] = None,
+                 format_only: bool = False,
+                 outfile_prefix: Optional[str] = None,
+                 **kwargs: Any) -> None:
+        metrics = _checked_metrics(metric)
+        _check_backend(backend)
+        _check_output(ann_file, max_dets, format_only, outfile_prefix)
+        super().__init__(ann_file, metrics, iou_thrs=_checked_iou_thrs(iou_thrs), format_only=format_only,
+                         outfile_prefix=outfile_prefix, **kwargs)
+        self.max_dets = max_dets
+        self.metric_items = self._checked_items(metric_items)
+        _check_annotations(self._lvis_api.dataset, backend)
+        self.img_ids = self._checked_img_ids(img_ids)
+        self.cat_ids = self._lvis_api.get_cat_ids()
+        self.backend: Backend = LVISApi(self._lvis_api)
+        if backend == 'hotcoco':
+            with get_local_path(ann_file, backend_args=self.backend_args) as local_path:
+                self.backend = HotCoco(local_path)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            self._check_sample(sample)
+        super().process(data_batch, data_samples)
+
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        predictions = [prediction for _, prediction in results]
+        if self.outfile_prefix is not None:
+            self.results2json(predictions, self.outfile_prefix)
+        figures: Dict[str, float] = {}
+        for metric in [] if self.format_only else self.metrics:
+            MMLogger.get_current_instance().info(f'Evaluating {metric}...')
+            if metric == 'proposal_fast':
+                figures.update(self._proposal_recall(predictions))
+            else:
+                figures.update(self._average_precision(predictions, metric))
+        return figures
+
+    def results2json(self, results: Sequence[dict], outfile_prefix: str) -> Dict[str, str]:
+        """Write the detections that are evaluated, in LVIS's format, under the host's file names."""
+        files = {'bbox': f'{outfile_prefix}.bbox.json'}
+        if 'masks' in results[0]:
+            files['segm'] = f'{outfile_prefix}.segm.json'
+        for metric, file in files.items():
+            dump(self._detections(results, metric), file)
+        MMLogger.get_current_instance().info(f'Detections are written to {", ".join(files.values())}')
+        return files
+
+    def _detections(self, predictions: Sequence[dict], metric: str) -> List[dict]:
+        return [detection for prediction in predictions for detection in self._image_detections(prediction, metric)]
+
+    def _image_detections(self, prediction: dict, metric: str) -> List[dict]:
+        image_id, scores, labels = prediction['img_id'], prediction['scores'], prediction['labels']
+        if metric == 'segm':
+            scores = prediction.get('mask_scores', scores)
+        detections = []
+        for i in _ranking(scores)[:self.max_dets]:
+            detection = dict(image_id=int(image_id), category_id=self.cat_ids[labels[i]], score=float(scores[i]))
+            if metric == 'bbox':
+                detection['bbox'] = self.xyxy2xywh(prediction['bboxes'][i])
+            else:  # with a box beside the mask, lvis-api would take the size from the box
+                detection['segmentation'] = _text_rle(prediction['masks'][i])
+            detections.append(detection)
+        return detections
+
+    def _average_precision(self, predictions: Sequence[dict], metric: str) -> Dict[str, float]:
+        logger = MMLogger.get_current_instance()
+        detections = self._detections(predictions, metric)
+        if not detections:
+            logger.warning(f'There is no detection at all: every {metric} figure is 0.')
+            return {f'{metric}_{item}': 0. for item in self.metric_items}
+        precision, recall = self.backend.evaluate(detections, metric, self.max_dets, self.img_ids, self.iou_thrs)
+        figures = self._precisions(precision)
+        figures.update(self._recalls(recall))
+        figures = {item: figures[item] for item in self.metric_items}
+        logger.info(f'{metric}: ' + ', '.join(f'{item} {value:.4f}' for item, value in figures.items()))
+        if self.classwise:
+            figures.update(self._classwise(precision))
+        return {f'{metric}_{item}': value for item, value in figures.items()}
+
+    def _precisions(self, precision: np.ndarray) -> Dict[str, float]:
+        """The nine figures from the precision at (IoU threshold, recall, category, size)."""
+        figures = {'AP': _mean(precision[..., 0])}
+        for threshold, name in _single_thresholds(self.iou_thrs):
+            figures[name] = _mean(precision[np.isclose(self.iou_thrs, threshold), ..., 0])
+        for index, size in enumerate('sml', 1):
+            figures[f'AP{size}'] = _mean(precision[..., index])
+        frequencies = np.array([category['frequency'] for category in self._categories()])
+        for frequency in 'rcf':
+            figures[f'AP{frequency}'] = _mean(precision[:, :, frequencies == frequency, 0])
+        return figures
+
+    def _recalls(self, recall: np.ndarray) -> Dict[str, float]:
+        return {name: _mean(recall[..., index]) for index, name in enumerate(_recall_names(self.max_dets))}
+
+    def _classwise(self, precision: np.ndarray) -> Dict[str, float]:
+        names = [category['name'] for category in self._categories()]
+        values = [_mean(precision[:, :, k, 0], empty=float('nan')) for k in range(len(names))]
+        lines = [f'{name:<32}{value:>8.4f}' for name, value in zip(names, values) if not np.isnan(value)]
+        MMLogger.get_current_instance().info('\n'.join(
+            [f'AP of the {len(lines)} of {len(names)} categories with ground truth:', *lines]))
+        return {f'{name}_precision': value for name, value in zip(names, values)}
+
+    def _categories(self) -> List[dict]:
+        """In the order of the back-ends, which is not necessarily the annotation file's."""
+        return self._lvis_api.load_cats(sorted(self.cat_ids))
+
+    def _proposal_recall(self, predictions: Sequence[dict]) -> Dict[str, float]:
+        """The host's recall, image by image: all images at once fail on NumPy >= 1.24 and must come in file order."""
+        by_image = {prediction['img_id']: prediction for prediction in predictions}
+        found, total = np.zeros(len(self.proposal_nums)), 0
+        for img_id in self.img_ids:
+            truth = _ground_truth_boxes(self._lvis_api.img_ann_map[img_id])
+            total += len(truth)
+            if len(truth) and img_id in by_image:
+                boxes = by_image[img_id]['bboxes'][_ranking(by_image[img_id]['scores'])]
+                recalls = eval_recalls([truth], [boxes], self.proposal_nums, self.iou_thrs, logger='silent')
+                found += len(truth) * recalls.mean(axis=1)
+        figures = {f'AR@{num}': float(count / max(total, 1)) for num, count in zip(self.proposal_nums, found)}
+        MMLogger.get_current_instance().info(', '.join(f'{name} {value:.4f}' for name, value in figures.items()))
+        return figures
+
+    def _check_sample(self, sample: dict) -> None:
+        img_id, prediction = sample.get('img_id'), sample['pred_instances']
+        if img_id not in self._lvis_api.imgs:
+            raise ValueError(f'every data sample needs an img_id that is in ann_file, got {img_id!r}')
+        if 'segm' in self.metrics and 'masks' not in prediction:
+            raise ValueError(f"metric 'segm' needs pred_instances with masks, image {img_id} has none")
+        labels = prediction['labels']
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.cat_ids):
+            raise ValueError(f'labels must be in [0, {len(self.cat_ids)}), the number of categories in ann_file, '
+                             f'got {int(labels.min())} to {int(labels.max())} in image {img_id}')
+
+    def _checked_img_ids(self, img_ids: Optional[Sequence[int]]) -> List[int]:
+        known = self._lvis_api.get_img_ids()
+        chosen = known if img_ids is None else list(img_ids)
+        unknown = set(chosen) - set(known)
+        if unknown or not chosen:
+            raise ValueError(f'img_ids must be one or more images of ann_file, got unknown {sorted(unknown)} '
+                             f'among {len(chosen)}')
+        return chosen
+
+    def _checked_items(self, metric_items: Optional[Sequence[str]]) -> List[str]:
+        present = [name for _, name in _single_thresholds(self.iou_thrs)]
+        precisions = [name for name in FIGURES if name in present or name not in ('AP50', 'AP75')]
+        items = precisions if metric_items is None else list(metric_items)
+        known = precisions + _recall_names(self.max_dets)
+        if not set(items) <= set(known):
+            raise ValueError(f'metric_items must be among {known} for these iou_thrs and max_dets, got {items}')
+        return items
+
+
+class Backend:
+    """Matches detections to the ground truth of one annotation file."""
+
+    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
+                 iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Precision (T, R, K, 4) and recall (T, K, 4) at IoU thresholds, recalls, categories by id and sizes."""
+        raise NotImplementedError
+
+
+class LVISApi(Backend):
+    """The reference implementation. ``truth`` is an ``lvis.LVIS``."""
+
+    def __init__(self, truth: Any) -> None:
+        self.truth = truth
+
+    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
+                 iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        from lvis import LVISEval, LVISResults
+        evaluation = LVISEval(self.truth, LVISResults(self.truth, detections, max_dets), metric)
+        evaluation.params.img_ids = list(img_ids)
+        evaluation.params.iou_thrs = iou_thrs
+        evaluation.params.max_dets = max_dets
+        evaluation.evaluate()
+        evaluation.accumulate()
+        return evaluation.eval['precision'], evaluation.eval['recall']
+
+
+class HotCoco(Backend):
+    """hotcoco's port of lvis-api to compiled code."""
+
+    def __init__(self, ann_file: str) -> None:
+        import hotcoco
+        self.truth = hotcoco.LVIS(ann_file)
+
+    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
+                 iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        import hotcoco
+        evaluation = hotcoco.LVISEval(self.truth, hotcoco.LVISResults(self.truth, detections, max_dets), metric)
+        evaluation.params.img_ids = sorted(set(img_ids))
+        evaluation.params.cat_ids = sorted(self.truth.get_cat_ids())
+        evaluation.params.iou_thrs = iou_thrs.tolist()
+        evaluation.params.max_dets = [max_dets]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        curves: Any = evaluation.eval
+        return curves['precision'][..., 0], curves['recall'][..., 0]  # of the only max_dets
+
+
+def _mean(values: np.ndarray, empty: float = -1.) -> float:
+    """The mean of the values that are defined; back-ends mark those that are not by -1."""
+    values = values[values > -1]
+    return float(values.mean()) if values.size else empty
+
+
+def _ranking(scores: np.ndarray) -> np.ndarray:
+    return np.argsort(-scores, kind='stable')
+
+
+def _text_rle(rle: dict) -> dict:
+    counts = rle['counts']
+    return dict(size=list(rle['size']), counts=counts.decode() if isinstance(counts, bytes) else counts)
+
+
+def _ground_truth_boxes(annotations: Sequence[dict]) -> np.ndarray:
+    boxes = np.array([annotation['bbox'] for annotation in annotations], dtype=np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _recall_names(max_dets: int) -> List[str]:
+    return [f'AR{size}@{max_dets}' for size in ('', 's', 'm', 'l')]
+
+
+def _single_thresholds(iou_thrs: np.ndarray) -> List[Tuple[float, str]]:
+    return [(threshold, name) for threshold, name in ((.5, 'AP50'), (.75, 'AP75'))
+            if np.isclose(iou_thrs, threshold).any()]
+
+
+def _checked_metrics(metric: Union[str, Sequence[str]]) -> List[str]:
+    metrics = [metric] if isinstance(metric, str) else list(metric)
+    if 'proposal' in metrics:
+        raise ValueError("metric 'proposal' needs lvis-api's evaluation without categories, which compares no boxes: "
+                         "use 'proposal_fast'")
+    if not metrics or not set(metrics) <= set(METRIC_NAMES):
+        raise ValueError(f'metric must be one or more of {METRIC_NAMES}, got {metric!r}')
+    return metrics
+
+
+def _checked_iou_thrs(iou_thrs: Optional[Union[float, Sequence[float]]]) -> np.ndarray:
+    if iou_thrs is None:
+        return np.linspace(.5, .95, 10)
+    thresholds = np.atleast_1d(np.asarray(iou_thrs, dtype=np.float64))
+    if not thresholds.size or not ((thresholds > 0) & (thresholds <= 1)).all():
+        raise ValueError(f'iou_thrs must be one or more thresholds in (0, 1], got {iou_thrs}')
+    return thresholds
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}')
+    if backend == 'hotcoco' and not is_installed('hotcoco'):
+        raise ImportError("backend 'hotcoco' needs the package hotcoco, and found none. "
+                          "pip install 'mmcausal[fast-eval]'.")
+
+
+def _check_output(ann_file: Optional[str], max_dets: int, format_only: bool, outfile_prefix: Optional[str]) -> None:
+    if ann_file is None:
+        raise ValueError('ann_file must name an LVIS annotation file, which alone tells what is annotated in an image, '
+                         'got None')
+    if max_dets < 1:
+        raise ValueError(f'max_dets must be at least 1, got {max_dets}')
+    if format_only and outfile_prefix is None:
+        raise ValueError('format_only needs outfile_prefix, where the files are written, got None')
+
+
+def _check_annotations(dataset: dict, backend: str) -> None:
+    """Raise ``ValueError`` unless these are LVIS's annotations, in which case a back-end counts them as it should."""
+    federated = all({'neg_category_ids', 'not_exhaustive_category_ids'} <= set(image) for image in dataset['images'])
+    if not federated or not all(category.get('frequency') in ('r', 'c', 'f') for category in dataset['categories']):
+        raise ValueError('ann_file must have neg_category_ids and not_exhaustive_category_ids for every image and '
+                         'frequency r, c or f for every category, as those of LVIS do')
+    for annotation in dataset['annotations']:
+        if annotation['id'] < 1:  # lvis-api takes a match with annotation 0 for none
+            raise ValueError(f'annotation ids in ann_file must be at least 1, got {annotation["id"]}')
+        if backend == 'hotcoco' and (annotation.get('iscrowd') or annotation.get('ignore')):
+            raise ValueError('backend hotcoco treats iscrowd and ignore unlike lvis-api, LVIS has neither, but '
+                             f"annotation {annotation['id']} of ann_file does: use backend='lvis-api'")

@@ -1,0 +1,91 @@
+"""Small two-stage detectors made from the LVIS configs, and inputs for them."""
+from pathlib import Path
+
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+
+from mmcausal.registry import MODELS
+
+CONFIGS = Path(__file__).parent.parent / 'configs' / 'lvis'
+NUM_CLASSES = 6
+
+
+def small_model_cfg(name, num_classes=NUM_CLASSES):
+    """The model of a config with a narrow ResNet-18, few proposals and few classes."""
+    model = Config.fromfile(CONFIGS / f'{name}.py').model
+    model.backbone = dict(
+        type='ResNet', depth=18, base_channels=8, num_stages=4, out_indices=(0, 1, 2, 3), norm_cfg=dict(type='BN'))
+    model.neck.update(in_channels=[8, 16, 32, 64], out_channels=16)
+    model.rpn_head.update(in_channels=16, feat_channels=16)
+    roi_head = model.roi_head
+    for extractor in ('bbox_roi_extractor', 'mask_roi_extractor'):
+        roi_head[extractor].out_channels = 16
+    for head in as_list(roi_head.bbox_head):
+        head.update(in_channels=16, fc_out_channels=32, num_classes=num_classes)
+        if 'num_classes' in head.loss_cls:
+            head.loss_cls.num_classes = num_classes
+    for head in as_list(roi_head.mask_head):
+        head.update(in_channels=16, conv_out_channels=16, num_convs=1, num_classes=num_classes)
+    for cfg in as_list(model.train_cfg.rcnn):
+        cfg.sampler.num = 64
+    model.train_cfg.rpn_proposal.max_per_img = 100
+    model.test_cfg.rpn.max_per_img = 50
+    return model
+
+
+def small_detector(name, num_classes=NUM_CLASSES, bbox_head=None, **roi_head):
+    """A small detector with changes to its RoI head and to each of its box heads."""
+    register_all_modules()
+    cfg = small_model_cfg(name, num_classes)
+    cfg.roi_head.update(roi_head)
+    for head in as_list(cfg.roi_head.bbox_head):
+        head.update(bbox_head or {})
+    torch.manual_seed(0)
+    detector = MODELS.build(cfg)
+    detector.init_weights()
+    return detector
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def heads_of(detector):
+    heads = detector.roi_head.bbox_head
+    return list(heads) if isinstance(heads, torch.nn.ModuleList) else [heads]
+
+
+def inputs(detector, num_items=(4, 5), training=True, num_classes=NUM_CLASSES):
+    """Two images of noise with boxes, masks and labels, ready for the detector; some labels are 0."""
+    data = demo_mm_inputs(2, (3, 96, 128), list(num_items), num_classes, with_mask=True)
+    for sample in data['data_samples']:
+        sample.gt_instances.labels[::2] = 0
+        sample.set_metainfo(dict(scale_factor=(1., 1.)))
+    return detector.data_preprocessor(data, training)
+
+
+def losses(detector, num_items=(4, 5)):
+    """The sum of all losses of one forward pass in training mode, and their names."""
+    result = detector.train()(**inputs(detector, num_items), mode='loss')
+    total, log = detector.parse_losses(result)
+    return total, log
+
+
+def with_direction(detector, alpha, momentum=0.5, steps=3):
+    """Give all stages a head direction by forward passes in training mode; then test mode with ``alpha``."""
+    for step in range(steps):
+        torch.manual_seed(step)
+        losses(detector)
+        for head in heads_of(detector):
+            head.fc_cls.update_direction(momentum)
+    for head in heads_of(detector):
+        head.fc_cls.alpha = alpha
+    return detector.eval()
+
+
+@torch.no_grad()
+def predict(detector, num_items=(4, 5)):
+    torch.manual_seed(0)
+    return detector.eval()(**inputs(detector, num_items, training=False), mode='predict')

@@ -1,0 +1,326 @@
+"""RoI heads against loops over the equations, and against the traps of the authors' detection code."""
+import copy
+from unittest import mock
+
+import oracle
+import pytest
+import torch
+from detectors import NUM_CLASSES, heads_of, losses, predict, small_detector, with_direction
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.testing import demo_mm_inputs
+from mmengine.registry import MODELS as ROOT_MODELS
+from torch import nn
+from torch.nn import functional as F
+
+from mmcausal.models import DetectionDeconfoundLinear, TDEDetectorTTA, enable_detector_tde
+from mmcausal.models.tde_roi_heads import class_probs, class_scores, foreground_mask
+
+TDE = ['cascade_tde_r101', 'htc_tde_r101', 'mask-rcnn_tde_r50', 'cascade_seesaw-tde_r101']
+
+
+@pytest.fixture
+def recorded():
+    """What each box head's loss was given: labels (N,), and the classifier's input (N, D) before it."""
+    calls = []
+    loss = BBoxHead.loss
+
+    def recording_loss(self, cls_score, bbox_pred, rois, labels, *args, **kwargs):
+        calls.append((self, labels.clone()))
+        return loss(self, cls_score, bbox_pred, rois, labels, *args, **kwargs)
+
+    with mock.patch.object(BBoxHead, 'loss', recording_loss):
+        yield calls
+
+
+@pytest.mark.parametrize('name', TDE)
+def test_only_foreground_moves_the_direction_of_each_stage(name, recorded):
+    detector = small_detector(name)
+    features = {}
+    for head in heads_of(detector):
+        head.fc_cls.register_forward_pre_hook(lambda layer, args: features.__setitem__(layer, args[0].detach()))
+    masks = []
+    observe = DetectionDeconfoundLinear.observe_foreground
+    with mock.patch.object(DetectionDeconfoundLinear, 'observe_foreground',
+                           lambda layer, mask: (masks.append(mask), observe(layer, mask))):
+        total, log = losses(detector)
+    assert total.isfinite() and len(recorded) == len(masks) == len(heads_of(detector))
+
+    for (head, labels), mask in zip(recorded, masks):
+        layer = head.fc_cls
+        assert torch.equal(mask, (labels >= 0) & (labels < NUM_CLASSES))  # the host's own labels
+        assert (labels == 0).any() and (labels == NUM_CLASSES).any()
+        expected, count = torch.zeros(layer.in_features), 0
+        for x, label in zip(features[layer], labels.tolist()):
+            if 0 <= label < NUM_CLASSES:
+                expected, count = expected + x, count + 1
+        layer.update_direction(0.)
+        torch.testing.assert_close(layer.mean_feature, expected / count)
+    directions = [head.fc_cls.mean_feature for head in heads_of(detector)]
+    assert all(not torch.equal(a, b) for a, b in zip(directions, directions[1:]))
+
+
+@pytest.mark.parametrize('name', TDE)
+def test_training_and_inference_with_masks(name):
+    detector = small_detector(name)
+    total, log = losses(detector)
+    total.backward()
+    assert all(head.fc_cls.weight.grad.isfinite().all() for head in heads_of(detector))
+    for sample in predict(with_direction(detector, 1.5)):
+        result = sample.pred_instances
+        assert len(result.masks) == len(result.scores) == len(result.labels) > 0
+        assert (0 <= result.scores).all() and (result.scores <= 1).all()
+
+
+def given_to_nms(detector):
+    """The probabilities (N, C + 1) that the last box head takes to NMS, and per stage the classifier's input."""
+    probs, features = [], [[] for _ in heads_of(detector)]
+    for xs, head in zip(features, heads_of(detector)):
+        head.fc_cls.register_forward_pre_hook(lambda layer, args, xs=xs: xs.append(args[0]))
+    head = heads_of(detector)[-1]
+    by_feat = head._predict_by_feat_single
+
+    def recording(roi, cls_score, *args, **kwargs):
+        probs.append(class_probs(head, cls_score))
+        return by_feat(roi, cls_score, *args, **kwargs)
+
+    with mock.patch.object(head, '_predict_by_feat_single', recording):
+        predict(detector)
+    return torch.cat(probs), [torch.cat(xs) for xs in features]
+
+
+def stage_probs(layer, x, alpha):
+    """Eq. 9 (Eq. 7 for alpha 0) by the oracle, in float64: (N, C + 1)."""
+    args = [x.double().tolist(), layer.weight.double().tolist(), layer.mean_feature.double().tolist()]
+    logits = oracle.tde_logits(*args, 0., 2, 16., 1 / 32, 'deconfound')
+    tde = oracle.tde_logits(*args, alpha, 2, 16., 1 / 32, 'deconfound')
+    return torch.tensor([oracle.exempted_probs(z, t, -1) for z, t in zip(logits, tde)], dtype=torch.float64)
+
+
+@pytest.mark.parametrize('name', TDE[:3])
+@pytest.mark.parametrize('alpha', [0., 1.5])
+def test_scores_are_the_mean_of_the_stages_exempted_probabilities(name, alpha):
+    detector = with_direction(small_detector(name), alpha)
+    probs, features = given_to_nms(detector)
+    stages = [stage_probs(head.fc_cls, x, alpha) for head, x in zip(heads_of(detector), features)]
+    expected = sum(stages) / len(stages)
+    torch.testing.assert_close(probs.double(), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(probs.sum(1), torch.ones(len(probs)))
+    factual = [stage_probs(head.fc_cls, x, 0.) for head, x in zip(heads_of(detector), features)]
+    if len(stages) == 1:  # later stages of a cascade see other boxes
+        torch.testing.assert_close(probs[:, -1].double(), factual[0][:, -1], atol=1e-6, rtol=0)
+
+
+def test_without_exemption_the_background_takes_part():
+    detector = with_direction(small_detector('mask-rcnn_tde_r50', classifier=dict(exempt_background=False)), 1.5)
+    probs, (x, ) = given_to_nms(detector)
+    layer = heads_of(detector)[0].fc_cls
+    args = [x.tolist(), layer.weight.tolist(), layer.mean_feature.tolist()]
+    expected = [oracle.softmax(row) for row in oracle.tde_logits(*args, 1.5, 2, 16., 1 / 32, 'deconfound')]
+    torch.testing.assert_close(probs, torch.tensor(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_seesaw_keeps_its_objectness():
+    detector = with_direction(small_detector('cascade_seesaw-tde_r101'), 1.5)
+    layer, x = heads_of(detector)[0].fc_cls, torch.randn(5, 32)
+    scores = layer(x)
+    assert torch.equal(scores[:, -2:], layer.total_effect(x)[:, -2:])
+    assert not torch.allclose(scores[:, :-2], layer.total_effect(x)[:, :-2])
+    probs, features = given_to_nms(detector)
+    torch.testing.assert_close(probs.sum(1), torch.ones(len(probs)))
+    stages = [class_probs(head, head.fc_cls(x)) for head, x in zip(heads_of(detector), features)]
+    torch.testing.assert_close(probs, sum(stages) / 3, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['cascade_tde_r101', 'cascade_seesaw-tde_r101'])
+def test_class_scores_invert_class_probs(name):
+    head = heads_of(small_detector(name))[0]
+    probs = torch.randn(9, NUM_CLASSES + 1).softmax(1)
+    torch.testing.assert_close(class_probs(head, class_scores(head, probs)), probs)
+
+
+# Degenerate input
+
+
+@pytest.mark.parametrize('name', TDE)
+def test_images_without_objects_leave_the_direction(name):
+    detector = with_direction(small_detector(name), 1.5)
+    before = copy.deepcopy(detector.state_dict())
+    losses(detector, num_items=(0, 0))
+    for head in heads_of(detector):
+        head.fc_cls.update_direction(0.9)
+        assert head.fc_cls.mean_feature.isfinite().all()
+    changed = [k for k, v in detector.state_dict().items() if not torch.equal(v, before[k])]
+    assert not [k for k in changed if 'fc_cls' in k]
+    assert len(predict(detector, num_items=(0, 0))) == 2
+
+
+@pytest.mark.parametrize('name', TDE)
+@pytest.mark.parametrize('empty', [(0, 1), (0, )])
+def test_no_proposals(name, empty):
+    """An RPN without proposals, for both images or for the first alone."""
+    detector = with_direction(small_detector(name), 1.5)
+    predict_rpn = detector.rpn_head.predict
+
+    def without_proposals(*args, **kwargs):
+        results = list(predict_rpn(*args, **kwargs))
+        for image in empty:
+            results[image] = results[image][:0]
+        return results
+
+    with mock.patch.object(detector.rpn_head, 'predict', without_proposals):
+        samples = predict(detector)
+    assert [len(sample.pred_instances) == 0 for sample in samples] == [0 in empty, 1 in empty]
+
+
+def test_class_specific_boxes():
+    detector = small_detector('cascade_tde_r101', bbox_head=dict(reg_class_agnostic=False))
+    assert losses(detector)[0].isfinite()
+    assert predict(with_direction(detector, 1.5))[0].pred_instances.bboxes.isfinite().all()
+
+
+@pytest.mark.parametrize('name', TDE)
+def test_autocast(name):
+    detector = small_detector(name)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        total, _ = losses(detector)
+        assert total.isfinite()
+        predict(with_direction(detector, 1.5))
+        x = torch.randn(7, 32).bfloat16()
+        layer = heads_of(detector)[0].fc_cls
+        assert layer(x).dtype == torch.float32
+        if 'seesaw' not in name:
+            torch.testing.assert_close(layer(x).exp().sum(1), torch.ones(7), atol=1e-5, rtol=0)
+
+
+# Losses
+
+
+@ROOT_MODELS.register_module(force=True)
+class SoftmaxFocalLoss(nn.Module):
+    """A loss on C + 1 logits from outside any host."""
+    use_sigmoid = False
+
+    def forward(self, cls_score, label, weight=None, avg_factor=None, reduction_override=None):
+        loss = F.cross_entropy(cls_score, label, reduction='none')
+        return ((1 - (-loss).exp())**2 * loss).sum() / avg_factor
+
+
+def test_any_loss_on_softmax_logits():
+    detector = small_detector('cascade_tde_r101', bbox_head=dict(loss_cls=dict(type='SoftmaxFocalLoss')))
+    assert losses(detector)[0].isfinite()
+
+
+@pytest.mark.parametrize('loss, words', [
+    (dict(type='CrossEntropyLoss', use_sigmoid=True), 'needs a softmax .* CrossEntropyLoss has use_sigmoid=True'),
+    (dict(type='EQLV2Loss', num_classes=NUM_CLASSES), 'EQLV2Loss'),
+])
+def test_losses_without_a_softmax_are_refused(loss, words):
+    with pytest.raises(ValueError, match=words):
+        small_detector('cascade_tde_r101', bbox_head=dict(loss_cls=loss))
+
+
+def test_bad_classifier_arguments():
+    with pytest.raises(ValueError, match='do not split into 3'):
+        small_detector('cascade_tde_r101', classifier=dict(num_heads=3))
+    with pytest.raises(ValueError, match='alpha must be'):
+        small_detector('cascade_tde_r101', classifier=dict(alpha=-1))
+
+
+def test_tde_without_direction_is_an_error():
+    detector = small_detector('cascade_tde_r101')
+    with pytest.raises(RuntimeError, match='HeadDirectionHook.*estimate_direction'):
+        predict(detector)
+
+
+def test_checkpoint_with_other_stages_is_refused():
+    cascade, single = small_detector('cascade_tde_r101'), small_detector('mask-rcnn_tde_r50')
+    two = small_detector('cascade_tde_r101')
+    state = {k: v for k, v in cascade.state_dict().items() if 'bbox_head.2' not in k}
+    with pytest.raises(ValueError, match='the checkpoint has 2 stages .* has 3'):
+        two.load_state_dict(state, strict=False)
+    with pytest.raises(ValueError, match='the checkpoint has 1 stages .* has 3'):
+        two.load_state_dict(single.state_dict(), strict=False)
+    two.load_state_dict({k: v for k, v in state.items() if 'roi_head' not in k}, strict=False)  # e.g. a backbone
+
+
+# The authors' traps: what their port does, and that this one does not
+
+
+def test_trap_foreground_is_not_label_above_zero():
+    labels = torch.tensor([0, 3, NUM_CLASSES])
+    theirs = labels > 0  # drops class 0, keeps the background
+    result = mock.Mock(pos_gt_labels=labels[:2], neg_priors=torch.zeros(1, 4))
+    ours = foreground_mask([result], NUM_CLASSES)
+    assert theirs.tolist() == [False, True, True] and ours.tolist() == [True, True, False]
+
+
+def test_trap_one_softmax_only():
+    detector = with_direction(small_detector('cascade_tde_r101'), 1.5)
+    with torch.no_grad():  # a classifier that is sure of itself
+        for head in heads_of(detector):
+            head.fc_cls.tau = 100.
+    probs, _ = given_to_nms(detector)
+    theirs = probs.softmax(1)
+    uniform = 1 / (NUM_CLASSES + 1)
+    assert theirs.max() < 2.8 * uniform < probs.max()  # squeezed: e / (e + C) at most
+
+
+def test_trap_a_batch_without_foreground_is_no_nan():
+    layer = DetectionDeconfoundLinear(8, NUM_CLASSES + 1)
+    layer(torch.randn(4, 8))
+    assert torch.randn(4, 8)[torch.zeros(4, dtype=torch.bool)].mean(0).isnan().all()  # theirs, for ever
+    layer.observe_foreground(torch.zeros(4, dtype=torch.bool))
+    layer.update_direction(0.9)
+    assert not layer.mean_feature.any() and layer.num_updates == 0
+
+
+# Detectors trained without this package
+
+
+@pytest.mark.parametrize('name', ['cascade_baseline_r101', 'htc_baseline_r101', 'mask-rcnn_baseline_r50'])
+@pytest.mark.parametrize('predictor', [dict(type='Linear'), dict(type='NormedLinear', tempearture=20)])
+def test_stock_detectors_get_a_direction_and_tde(name, predictor):
+    detector = small_detector(name, bbox_head=dict(cls_predictor_cfg=predictor))
+    with torch.no_grad():
+        for head in heads_of(detector):
+            head.fc_cls.weight.mul_(20)
+            nn.init.normal_(head.fc_cls.bias)
+    x = torch.randn(9, 32)
+    stock = [head.fc_cls(x) for head in heads_of(detector)]
+    before = predict(detector)
+    layers = enable_detector_tde(detector, 0.)
+    for layer, logits in zip(layers, stock):
+        torch.testing.assert_close(layer.eval()(x), logits, atol=1e-4, rtol=1e-4)
+    after = predict(detector)
+    if 'mask-rcnn' in name:  # a cascade averages probabilities from now on, not logits
+        for a, b in zip(before, after):
+            torch.testing.assert_close(a.pred_instances.scores, b.pred_instances.scores, atol=1e-4, rtol=1e-3)
+    with_direction(detector, 1.5)
+    assert all(layer.num_updates == 3 and layer.mean_feature.any() for layer in layers)
+    for sample in predict(detector):
+        assert sample.pred_instances.scores.isfinite().all()
+
+
+def test_what_has_no_tde_is_refused():
+    with pytest.raises(ValueError, match='needs a roi_head of type'):
+        enable_detector_tde(nn.Module(), 1.)
+    detector = small_detector('cascade_baseline_r101')
+    detector.roi_head.bbox_head[0].fc_cls = nn.Conv2d(1, 1, 1)
+    with pytest.raises(ValueError, match='NormedLinear of power 1'):
+        enable_detector_tde(detector, 1.)
+    with pytest.raises(ValueError, match='alpha must be'):
+        TDEDetectorTTA(small_detector('cascade_tde_r101'), alpha='best')
+
+
+def test_wrapper_for_ordinary_and_augmented_pipelines():
+    detector = with_direction(small_detector('cascade_tde_r101'), 0.)
+    wrapper = TDEDetectorTTA(detector, alpha=1.5, tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=50))
+    data = demo_mm_inputs(2, (3, 96, 128), [4, 5], NUM_CLASSES, with_mask=True)
+    for sample in data['data_samples']:
+        sample.set_metainfo(dict(scale_factor=(1., 1.)))
+    plain = wrapper.test_step(copy.deepcopy(data))
+    assert all(head.fc_cls.alpha == 1.5 for head in heads_of(detector)) and 'masks' in plain[0].pred_instances
+    del detector.roi_head.mask_head  # the host merges boxes alone
+    augmented = {key: [value, copy.deepcopy(value)] for key, value in data.items()}
+    merged = wrapper.test_step(augmented)
+    assert len(merged) == 2 and len(merged[0].pred_instances) > 0
