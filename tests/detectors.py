@@ -41,7 +41,8 @@ def small_detector(name, num_classes=NUM_CLASSES, bbox_head=None, **roi_head):
     cfg = small_model_cfg(name, num_classes)
     cfg.roi_head.update(roi_head)
     for head in as_list(cfg.roi_head.bbox_head):
-        head.update(bbox_head or {})
+        for key, value in (bbox_head or {}).items():
+            head[key] = value  # update() would merge
     torch.manual_seed(0)
     detector = MODELS.build(cfg)
     detector.init_weights()

@@ -10,5 +10,5 @@ if is_installed('mmpretrain'):
     __all__ += ['LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits']
 
 if is_installed('mmdet'):
-    from mmcausal.datasets.lvis import LVISV1Dataset, LVISV05Dataset
-    __all__ += ['LVISV05Dataset', 'LVISV1Dataset']
+    from mmcausal.datasets.lvis import LVISV05Dataset, LVISV1Dataset, ShapesDataset
+    __all__ += ['LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset']

@@ -3,14 +3,15 @@ from typing import Any, List, Sequence
 
 from mmengine.fileio import exists
 
+from mmcausal.datasets.shapes import shape_classes
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
 
 require_host('mmcv')
 require_host('mmdet')
 
-from mmdet.datasets import LVISV1Dataset as HostLVISV1Dataset  # noqa: E402
 from mmdet.datasets import LVISV05Dataset as HostLVISV05Dataset  # noqa: E402
+from mmdet.datasets import LVISV1Dataset as HostLVISV1Dataset  # noqa: E402
 
 
 def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str) -> None:
@@ -73,3 +74,9 @@ class LVISV05Dataset(CheckedLVISMixin, HostLVISV05Dataset):
 @DATASETS.register_module()
 class LVISV1Dataset(CheckedLVISMixin, HostLVISV1Dataset):
     """Same as MMDetection's ``LVISV1Dataset``, with the checks of :class:`CheckedLVISMixin`."""
+
+
+@DATASETS.register_module()
+class ShapesDataset(LVISV1Dataset):
+    """The generated images of :func:`mmcausal.datasets.shapes.make_shapes_dataset`, with its default 24 classes."""
+    METAINFO = dict(classes=tuple('_'.join(pair) for pair in shape_classes(24)), palette=None)

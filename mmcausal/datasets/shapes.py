@@ -182,7 +182,7 @@ def place_objects(shapes: Sequence[str], image_size: int,
 
 
 def _smooth_noise(image_size: int, cells: int, channels: int, rng: np.random.RandomState) -> np.ndarray:
-    noise = rng.randn(cells, cells, channels).astype(np.float32)
+    noise: np.ndarray = rng.randn(cells, cells, channels).astype(np.float32)
     noise = cv2.resize(noise, (image_size, image_size), interpolation=cv2.INTER_CUBIC)
     return noise.reshape(image_size, image_size, channels)  # cv2 drops a single channel
 
@@ -310,7 +310,7 @@ def make_shapes_dataset(out_dir: Union[str, Path],
         raise ValueError(f'image_size must be at least {MIN_IMAGE_SIZE}, got {image_size!r}')
     classes = shape_classes(num_classes)
     train_rng, val_rng = (np.random.RandomState([seed, split]) for split in range(2))
-    train_counts = train_rng.permutation(object_counts(num_train, num_classes, imbalance_ratio))
+    train_counts = train_rng.permutation(object_counts(num_train, num_classes, imbalance_ratio)).tolist()
     plans = [plan_images(train_counts, num_train, train_rng),
              plan_images(object_counts(num_val, num_classes, imbalance_ratio=1), num_val, val_rng)]
     categories = lvis_categories(classes, plans[0], frequency_bounds)

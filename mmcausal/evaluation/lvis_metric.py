@@ -90,7 +90,8 @@ class LVISMetric(HostLVISMetric):
                          outfile_prefix=outfile_prefix, **kwargs)
         self.max_dets = max_dets
         self.metric_items = self._checked_items(metric_items)
-        _check_annotations(self._lvis_api.dataset, backend)
+        if not format_only:  # a test set's file has no annotations to check
+            _check_annotations(self._lvis_api.dataset, backend)
         self.img_ids = self._checked_img_ids(img_ids)
         self.cat_ids = self._lvis_api.get_cat_ids()
         self.backend: Backend = LVISApi(self._lvis_api)

@@ -1,14 +1,20 @@
 """TDE around a trained detector, at test time only."""
 from typing import Any, List, Optional, Union
 
+from mmengine.config import ConfigDict
 from torch import nn
 
 from mmcausal.hosts import require_host
 from mmcausal.models.deconfound_linear import Alpha, check_alpha
 from mmcausal.models.detection_linear import DetectionDeconfoundLinear
 from mmcausal.models.enable_tde import is_augmented, share_parameters
-from mmcausal.models.tde_roi_heads import (TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDERoIHeadMixin,
-                                           TDEStandardRoIHead, check_bbox_head)
+from mmcausal.models.tde_roi_heads import (
+    TDECascadeRoIHead,
+    TDEHybridTaskCascadeRoIHead,
+    TDERoIHeadMixin,
+    TDEStandardRoIHead,
+    check_bbox_head,
+)
 from mmcausal.registry import MODELS
 
 require_host('mmcv')
@@ -38,7 +44,7 @@ def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeco
         ValueError: No RoI head, or one or a classifier or a loss for which there is no TDE.
     """
     check_alpha(alpha)
-    roi_head = getattr(detector, 'roi_head', None)
+    roi_head: Any = getattr(detector, 'roi_head', None)
     if not isinstance(roi_head, TDERoIHeadMixin):
         if type(roi_head) not in TDE_ROI_HEADS:
             raise ValueError(f'TDE needs a roi_head of type {sorted(t.__name__ for t in TDE_ROI_HEADS)}, and this '
@@ -57,7 +63,7 @@ def as_detection_linear(layer: nn.Module, alpha: Alpha) -> DetectionDeconfoundLi
     """A stock classifier, linear or cosine, as a :class:`DetectionDeconfoundLinear` with the same parameters."""
     if type(layer) is nn.Linear:
         return share_parameters(layer, DetectionDeconfoundLinear, alpha=alpha, normalizer='linear')
-    if type(layer) is NormedLinear and layer.power == 1:
+    if isinstance(layer, NormedLinear) and layer.power == 1:
         return share_parameters(
             layer, DetectionDeconfoundLinear, alpha=alpha, normalizer='cosine', tau=layer.tempearture)
     raise ValueError(f'TDE needs a linear classifier or a NormedLinear of power 1, and the box head has {layer}')
@@ -73,7 +79,8 @@ class TDEDetectorTTA(DetTTAModel):
     Args:
         module: The detector, or its config.
         alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`.
-        tta_cfg: How the host merges augmented boxes, see ``DetTTAModel``.
+        tta_cfg: How the host merges augmented boxes, see ``DetTTAModel``; by default by NMS at 0.5 into the best 300,
+            as LVIS counts.
         data_preprocessor: As in MMEngine's ``BaseTTAModel``.
 
     Raises:
@@ -86,6 +93,7 @@ class TDEDetectorTTA(DetTTAModel):
                  alpha: Alpha,
                  tta_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
+        tta_cfg = ConfigDict(tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=300))
         super().__init__(tta_cfg=tta_cfg, module=module, data_preprocessor=data_preprocessor)
         enable_detector_tde(self.module, alpha)
 

@@ -87,7 +87,7 @@ class TDERoIHeadMixin:
         bbox_head = copy.deepcopy(bbox_head)
         for cfg in bbox_head if isinstance(bbox_head, list) else [bbox_head]:
             cfg['cls_predictor_cfg'] = dict(classifier or {}, type='mmcausal.DetectionDeconfoundLinear')
-        super().__init__(*args, bbox_head=bbox_head, **kwargs)
+        super().__init__(*args, bbox_head=bbox_head, **kwargs)  # type: ignore[call-arg]
         for head in self.bbox_head_list():
             check_bbox_head(head)
 
@@ -142,17 +142,17 @@ class CascadeTDEMixin(TDERoIHeadMixin):
 
 @MODELS.register_module()
 class TDECascadeRoIHead(CascadeTDEMixin, CascadeRoIHead):
-    """Same as MMDetection's ``CascadeRoIHead``, with the classifiers of :class:`TDERoIHeadMixin`, one for each stage."""
+    """Same as MMDetection's ``CascadeRoIHead``, with a classifier of :class:`TDERoIHeadMixin` in each stage."""
 
 
 @MODELS.register_module()
 class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, HybridTaskCascadeRoIHead):
-    """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with the classifiers of :class:`TDERoIHeadMixin`, one for each stage."""
+    """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with a classifier of :class:`TDERoIHeadMixin` in each stage."""
 
 
 @MODELS.register_module()
 class TDEStandardRoIHead(TDERoIHeadMixin, StandardRoIHead):
-    """Same as MMDetection's ``StandardRoIHead`` (Faster, Mask R-CNN), with the classifier of :class:`TDERoIHeadMixin`."""
+    """Same as MMDetection's ``StandardRoIHead`` (Faster, Mask R-CNN), with :class:`TDERoIHeadMixin`'s classifier."""
 
     def bbox_loss(self, x: Tuple[Tensor], sampling_results: List[SamplingResult]) -> dict:
         results = super().bbox_loss(x, sampling_results)

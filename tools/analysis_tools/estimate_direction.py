@@ -36,7 +36,7 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = cfg.get('work_dir') or str(Path('work_dirs') / 'estimate_direction')
+    cfg.work_dir = str(Path('work_dirs') / 'estimate_direction')  # not the training's, whose config would be overwritten
     cfg.load_from = args.checkpoint
     cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
