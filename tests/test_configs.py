@@ -8,9 +8,8 @@ from mmengine.registry import init_default_scope
 from mmcausal.registry import DATASETS, HOOKS, METRICS, MODELS
 
 ROOT = Path(__file__).parent.parent / 'configs'
-LEAVES = sorted(path for path in ROOT.rglob('*.py') if '_base_' not in path.parts)
-
-
+LEAVES = sorted(path for path in ROOT.rglob('*.py')
+                if '_base_' not in path.parts and path.parent.name not in ('lvis', 'shapes_lvis'))
 HOLDOUT = [path for path in LEAVES if path.stem.endswith('_holdout')]
 
 

@@ -111,10 +111,10 @@ one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
 
 if [ "$line" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
-    detection=(mmdet lvis pytest)
+    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest)
 else
     classification=(onedl-mmengine onedl-mmpretrain onedl-mim scikit-learn matplotlib)
-    detection=(onedl-mmdetection lvis pytest)
+    detection=(onedl-mmdetection lvis hotcoco pytest)
 fi
 
 say "mmcausal, $line line, '$extent', into $("$python" -c 'import sys; print(sys.prefix)')"
