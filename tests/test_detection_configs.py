@@ -55,7 +55,7 @@ def test_config_loads_builds_dumps_and_reloads(path, tmp_path):
     for head in as_list(cfg.model.roi_head.mask_head):
         assert head.num_classes == classes
     for hook in cfg.get('custom_hooks', []):
-        HOOKS.build(hook)
+        HOOKS.build(dict(hook))
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'mmcausal.LVISMetric'
 
     cfg.dump(tmp_path / 'config.py')
@@ -77,7 +77,7 @@ def test_config_differs_from_its_baseline_by_the_method(path):
     assert changed(path, baseline(path)) - {f'model.roi_head.{part}' for part in parts} == {'custom_hooks'}
     cfg = load(path)
     assert cfg.model.roi_head.type.replace('mmcausal.TDE', '') == load(baseline(path)).model.roi_head.type
-    assert [hook.type for hook in cfg.custom_hooks] == ['mmcausal.HeadDirectionHook']
+    assert [hook.type for hook in cfg.custom_hooks] == ['NumClassCheckHook', 'mmcausal.HeadDirectionHook']
     assert cfg.model.roi_head.classifier.get('alpha', 0) == (1.5 if 'tde' in method(path) else 0)
 
 
@@ -88,7 +88,7 @@ def test_recipe_of_the_paper():
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (0.02, 1e-4)
     assert cfg.auto_scale_lr.base_batch_size == 16 and cfg.model.test_cfg.rcnn.max_per_img == 300
     assert cfg.train_dataloader.dataset.type == 'mmcausal.LVISV1Dataset'  # no repeat-factor sampling
-    assert [hook.momentum for hook in cfg.custom_hooks] == [0.9998]
+    assert cfg.custom_hooks[-1].momentum == 0.9998
     sampled = load(ROOT / 'lvis' / 'cascade_tde_r101_rfs.py').train_dataloader.dataset
     assert sampled.type == 'ClassBalancedDataset' and sampled.dataset == cfg.train_dataloader.dataset
 

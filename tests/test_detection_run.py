@@ -84,7 +84,7 @@ def test_repeat_factor_sampling_and_equalization_loss(shapes, tmp_path):
         type='ClassBalancedDataset', oversample_thr=0.2, dataset=cfg.train_dataloader.dataset)
     for head in as_list(cfg.model.roi_head.bbox_head):
         head.loss_cls = dict(type='mmcausal.EqualizationLoss', tail_below=5)
-    cfg.custom_hooks = [dict(type='mmcausal.ClassPriorHook')]
+    cfg.custom_hooks.append(dict(type='mmcausal.ClassPriorHook'))
     cfg.train_cfg.val_interval = 2
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -93,6 +93,14 @@ def test_repeat_factor_sampling_and_equalization_loss(shapes, tmp_path):
     for head in runner.model.roi_head.bbox_head:
         assert head.loss_cls.is_tail.tolist() == [count < 5 for count in counts] + [False]
     assert len(runner.train_dataloader.dataset) > 24
+
+
+def test_number_of_classes_must_fit_the_data(shapes, tmp_path):
+    cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path)
+    for head in cfg.model.roi_head.bbox_head:
+        head.num_classes = 23
+    with pytest.raises(AssertionError, match=r'`num_classes` \(23\) in Shared2FCBBoxHead'):
+        Runner.from_cfg(cfg).train()
 
 
 @pytest.mark.parametrize('change, error, words', [

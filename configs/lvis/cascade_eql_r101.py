@@ -2,4 +2,4 @@ _base_ = './cascade_baseline_r101.py'
 loss_cls = dict(type='mmcausal.EqualizationLoss')
 model = dict(
     roi_head=dict(bbox_head=[dict(head, loss_cls=loss_cls) for head in _base_.model.roi_head.bbox_head]))
-custom_hooks = [dict(type='mmcausal.ClassPriorHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]

@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/models/mask-rcnn_r50_lvis.py',
     '../_base_/datasets/lvis_v1.py',
     'mmdet::_base_/schedules/schedule_20e.py',
-    'mmdet::_base_/default_runtime.py',
+    '../_base_/lvis_runtime.py',
 ]

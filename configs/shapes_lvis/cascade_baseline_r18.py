@@ -2,5 +2,5 @@ _base_ = [
     '../_base_/models/cascade-mask-rcnn_r18_shapes.py',
     '../_base_/datasets/shapes_lvis.py',
     '../_base_/schedules/shapes_24e.py',
-    'mmdet::_base_/default_runtime.py',
+    '../_base_/shapes_runtime.py',
 ]

@@ -1,3 +1,3 @@
 _base_ = './cascade_baseline_r18.py'
 model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(alpha=1.5)))
-custom_hooks = [_base_.head_direction_hook]
+custom_hooks = [*_base_.custom_hooks, _base_.head_direction_hook]

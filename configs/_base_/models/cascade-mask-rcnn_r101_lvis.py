@@ -7,5 +7,3 @@ model = dict(
         mask_head=dict(num_classes=num_classes)),
     # LVIS evaluates the best 300 detections of an image
     test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=300)))
-# For the configs with TDE. 0.9998 = 1 - (1 - 0.9) * 0.002, as the authors' detection code
-head_direction_hook = dict(type='mmcausal.HeadDirectionHook', momentum=0.9998)

@@ -19,5 +19,3 @@ model = dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=300),
         rcnn=[dict(stage, sampler=dict(stage.sampler, num=64)) for stage in _base_.model.train_cfg.rcnn]),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=200), rcnn=dict(max_per_img=100)))
-# The run is too short for the 0.9998 of LVIS, whose average covers 5000 iterations
-head_direction_hook = dict(type='mmcausal.HeadDirectionHook', momentum=0.99)
