@@ -151,3 +151,10 @@ def test_wrapper_around_a_stock_linear_layer():
         enable_tde(model, 0.5, classifier='neck.fc')
     with pytest.raises(ValueError, match='alpha must be'):
         TDEClassifierTTA(model, alpha='x')
+
+
+@pytest.mark.parametrize('loss', [dict(type='CrossEntropyLoss', use_sigmoid=True), dict(type='FocalLoss')])
+def test_losses_on_sigmoids_are_refused(loss):
+    init_default_scope('mmpretrain')
+    with pytest.raises(ValueError, match=f"needs a loss on the softmax .* {loss['type']} takes sigmoids"):
+        MODELS.build(dict(HEAD, loss=loss))

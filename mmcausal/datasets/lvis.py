@@ -29,8 +29,8 @@ def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str
 class CheckedLVISMixin:
     """Refuse wrong annotation files and image folders before the work starts, and know the class counts.
 
-    After loading, ``metainfo`` has ``image_counts``, the number of training images of each class as the annotation
-    file states it, and ``frequencies``, ``'r'``, ``'c'`` or ``'f'`` for each class.
+    After loading, ``metainfo`` has ``image_counts``, the number of training images of each class, and
+    ``frequencies``, ``'r'``, ``'c'`` or ``'f'`` for each class, where the annotation file states them.
 
     Raises:
         ValueError: Categories that are not the classes of the data set.
@@ -49,9 +49,9 @@ class CheckedLVISMixin:
         """The host opens the annotation file while it loads: the moment to look at its categories."""
         categories = api.load_cats(api.get_cat_ids())
         check_categories([category['name'] for category in categories], self._metainfo['classes'], self.ann_file)
-        self._metainfo.update(
-            image_counts=[category['image_count'] for category in categories],
-            frequencies=[category['frequency'] for category in categories])
+        for plural, key in (('image_counts', 'image_count'), ('frequencies', 'frequency')):
+            if all(key in category for category in categories):
+                self._metainfo[plural] = [category[key] for category in categories]
         self._lvis = api
 
     @lvis.deleter

@@ -9,6 +9,7 @@ require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models import LinearClsHead  # noqa: E402
+from mmpretrain.models.losses import FocalLoss  # noqa: E402
 
 
 @MODELS.register_module()
@@ -21,6 +22,9 @@ class DeconfoundHead(LinearClsHead):
         num_heads, tau, gamma, normalizer, alpha: See :class:`DeconfoundLinear`.
         init_cfg: Unlike the host's default, none: the layer initialises itself.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of ``LinearClsHead``.
+
+    Raises:
+        ValueError: Arguments out of range, or a loss on sigmoids.
     """
 
     def __init__(self,
@@ -34,6 +38,9 @@ class DeconfoundHead(LinearClsHead):
                  init_cfg: Optional[dict] = None,
                  **kwargs: Any) -> None:
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
+        if getattr(self.loss_module, 'use_sigmoid', False) or isinstance(self.loss_module, FocalLoss):
+            raise ValueError(f'DeconfoundHead needs a loss on the softmax over classes, and this '
+                             f'{type(self.loss_module).__name__} takes sigmoids')
         self.fc = DeconfoundLinear(
             in_channels,
             num_classes,

@@ -74,7 +74,8 @@ class TDEDetectorTTA(DetTTAModel):
     """Test a trained two-stage detector of MMDetection with TDE, whatever its config says.
 
     Usable as ``tta_model`` of a config, by ``--tta`` of the host's ``tools/test.py``, or as the ``model`` itself. It
-    accepts ordinary pipelines, with masks, and test-time augmentation of boxes, which the host merges.
+    accepts ordinary pipelines, with masks, and test-time augmentation of boxes, which the host merges. ``alpha = 0`` is
+    the detector as it is, except that a cascade averages its stages' probabilities, and not their logits.
 
     Args:
         module: The detector, or its config.

@@ -50,7 +50,7 @@ def main() -> None:
         model(**model.data_preprocessor(batch), mode='loss')
 
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
-    print()
+    print("\nalpha='auto' is 1 / mean cosine")
     for name, layer in layers.items():
         layer.num_updates.zero_()
         layer.update_direction(momentum=0)
@@ -58,8 +58,7 @@ def main() -> None:
             raise RuntimeError(f'{name} has seen no usable sample in the training images, so it has no direction')
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
             checkpoint['state_dict'][f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
-        cosine = float(layer.mean_cosine)
-        print(f"{name}: mean cosine {cosine:.3f}, so alpha='auto' is {1 / cosine:.3f}")
+        print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, args.out)
     print(f'Saved {args.out}')
