@@ -202,7 +202,9 @@ def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int 
     tensor([[ 0.3600, -0.4800]])
     """
     features, weights = _normalize(x, weight, num_heads, tau, gamma, normalizer)
-    return _logits(_project(features, mean_feature, num_heads), weights)
+    direction = _heads(head_direction(mean_feature, num_heads), num_heads)
+    # The projections of all samples lie in K lines: (N, K) times (K, C) is much less than (N, D) times (D, C).
+    return (features * direction).sum(-1) @ (weights * direction).sum(-1).t()
 
 
 @_full_precision

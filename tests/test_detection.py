@@ -1,5 +1,6 @@
 """RoI heads against loops over the equations, and against the traps of the authors' detection code."""
 import copy
+import math
 from unittest import mock
 
 import oracle
@@ -270,10 +271,8 @@ def test_trap_one_softmax_only():
     with torch.no_grad():  # a classifier that is sure of itself
         for head in heads_of(detector):
             head.fc_cls.tau = 100.
-    probs, _ = given_to_nms(detector)
-    theirs = probs.softmax(1)
-    uniform = 1 / (NUM_CLASSES + 1)
-    assert theirs.max() < 2.8 * uniform < probs.max()  # squeezed: e / (e + C) at most
+    squeezed = math.e / (math.e + NUM_CLASSES)  # all that a second softmax leaves of certainty
+    assert max(sample.pred_instances.scores.max() for sample in predict(detector)) > 1.5 * squeezed
 
 
 def test_trap_a_batch_without_foreground_is_no_nan():
@@ -303,9 +302,13 @@ def test_stock_detectors_get_a_direction_and_tde(name, predictor):
     for layer, logits in zip(layers, stock):
         torch.testing.assert_close(layer.eval()(x), logits, atol=1e-4, rtol=1e-4)
     after = predict(detector)
-    if 'mask-rcnn' in name:  # a cascade averages probabilities from now on, not logits
+    if 'mask-rcnn' in name:
         for a, b in zip(before, after):
             torch.testing.assert_close(a.pred_instances.scores, b.pred_instances.scores, atol=1e-4, rtol=1e-3)
+    else:  # a cascade averages probabilities from now on, not logits
+        probs, features = given_to_nms(detector)
+        expected = [layer(x).softmax(1) for layer, x in zip(layers, features)]
+        torch.testing.assert_close(probs, sum(expected) / 3, atol=1e-5, rtol=1e-4)
     with_direction(detector, 1.5)
     assert all(layer.num_updates == 3 and layer.mean_feature.any() for layer in layers)
     for sample in predict(detector):
@@ -325,13 +328,40 @@ def test_what_has_no_tde_is_refused():
 
 def test_wrapper_for_ordinary_and_augmented_pipelines():
     detector = with_direction(small_detector('cascade_tde_r101'), 0.)
-    wrapper = TDEDetectorTTA(detector, alpha=1.5)
+    wrapper = TDEDetectorTTA(detector, alpha=2)
     data = demo_mm_inputs(2, (3, 96, 128), [4, 5], NUM_CLASSES, with_mask=True)
     for sample in data['data_samples']:
         sample.set_metainfo(dict(scale_factor=(1., 1.)))
     plain = wrapper.test_step(copy.deepcopy(data))
-    assert all(head.fc_cls.alpha == 1.5 for head in heads_of(detector)) and 'masks' in plain[0].pred_instances
-    del detector.roi_head.mask_head  # the host merges boxes alone
-    augmented = {key: [value, copy.deepcopy(value)] for key, value in data.items()}
-    merged = wrapper.test_step(augmented)
-    assert len(merged) == 2 and len(merged[0].pred_instances) > 0
+    assert 'masks' in plain[0].pred_instances
+    detector.roi_head.mask_head = None  # the host merges boxes alone
+
+    def scores(alpha):
+        for head in heads_of(detector):
+            head.fc_cls.alpha = alpha
+        with_tde = copy.deepcopy(data)
+        merged = wrapper.test_step({key: [value, copy.deepcopy(value)] for key, value in with_tde.items()})
+        assert len(merged) == 2
+        return merged[0].pred_instances.scores
+
+    torch.testing.assert_close(plain[0].pred_instances.scores[:50], scores(2.)[:50])
+    assert not torch.allclose(scores(0.)[:50], scores(2.)[:50])
+
+
+def test_whole_numbers_are_alphas_too():
+    """As the host's command line gives them: alpha=1 is the integer 1."""
+    whole, real = (with_direction(small_detector('cascade_tde_r101'), 0.) for _ in range(2))
+    enable_detector_tde(whole, 1)
+    enable_detector_tde(real, 1.)
+    assert [head.fc_cls.resolved_alpha() for head in heads_of(whole)] == [1.] * 3
+    for a, b in zip(predict(whole), predict(real)):
+        assert torch.equal(a.pred_instances.scores, b.pred_instances.scores)
+
+
+def test_a_refused_detector_stays_as_it_was():
+    detector = small_detector('cascade_baseline_r101', bbox_head=dict(
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True)))
+    before = [type(detector.roi_head)] + [head.fc_cls for head in heads_of(detector)]
+    with pytest.raises(ValueError, match='use_sigmoid=True'):
+        enable_detector_tde(detector, 1.)
+    assert before == [type(detector.roi_head)] + [head.fc_cls for head in heads_of(detector)]

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from mmcausal.hooks import HeadDirectionHook
-from mmcausal.models import DeconfoundLinear
+from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 
@@ -72,6 +72,15 @@ def test_optimiser_without_momentum_is_refused():
         HeadDirectionHook().before_train(SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=wrapper))
 
 
+def test_several_optimisers_are_refused():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD([parameter], lr=0.1, momentum=0.9)))
+    for momentum in ('auto', 0.9):
+        with pytest.raises(ValueError, match=r"one optimiser, got an OptimWrapperDict of \['a'\]"):
+            HeadDirectionHook(momentum).before_train(
+                SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=wrapper))
+
+
 def test_bad_use(tmp_path):
     for momentum in (1., -0.1, 'adam', None, True):
         with pytest.raises(ValueError, match='momentum must be a number in'):
@@ -113,6 +122,35 @@ def rank_batch(rank, step):
     """Ranks see different numbers of samples; in step 1, the second sees none."""
     samples = (5, 3) if step != 1 else (4, 0)
     return torch.arange(1., 8 * samples[rank] + 1).view(-1, 8).cos() + rank + step
+
+
+def observe_foreground_on_a_rank(rank, folder):
+    """A cascade of three stages; in step 1, the second rank has no foreground."""
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    stages = torch.nn.ModuleList(DetectionDeconfoundLinear(8, 6) for _ in range(3))
+    hook = HeadDirectionHook(momentum=0.9)
+    runner = SimpleNamespace(model=stages, optim_wrapper=SimpleNamespace(should_update=lambda: True))
+    hook.before_train(runner)
+    for step in range(3):
+        for index, layer in enumerate(stages):
+            background = torch.full((2, 8), 100.)
+            foreground = rank_batch(rank, step) + index
+            layer(torch.cat([foreground, background]))
+            layer.observe_foreground(torch.arange(len(foreground) + 2) < len(foreground))
+        hook.after_train_iter(runner, step)
+    torch.save(stages.state_dict(), folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def test_ranks_keep_the_foreground_direction_of_each_stage(tmp_path):
+    torch.multiprocessing.spawn(observe_foreground_on_a_rank, (tmp_path, ), nprocs=2)
+    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    for index in range(3):
+        mean = torch.zeros(8)
+        for step in range(3):
+            mean = 0.9 * mean + 0.1 * (torch.cat([rank_batch(0, step), rank_batch(1, step)]) + index).mean(0)
+        assert torch.equal(ranks[0][f'{index}.mean_feature'], ranks[1][f'{index}.mean_feature'])
+        torch.testing.assert_close(ranks[0][f'{index}.mean_feature'], mean)
 
 
 def test_ranks_keep_the_direction_of_the_whole_batch(tmp_path):

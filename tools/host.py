@@ -9,13 +9,6 @@ from typing import List
 import torch
 from mmengine.config import Config
 
-# MMEngine's launcher and wrapper suppose a GPU for each rank.
-CPU_RANK_OPTIONS = [
-    'model_wrapper_cfg.type=MMDistributedDataParallel',
-    'model_wrapper_cfg.device_ids=None',
-    'model_wrapper_cfg.broadcast_buffers=False',
-]
-
 
 def run_host_script(name: str) -> None:
     """Run ``tools/{name}`` of the package in the config's ``default_scope``, with this process's arguments.
@@ -27,7 +20,8 @@ def run_host_script(name: str) -> None:
     if config is None:
         sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; the other arguments are those of its package\'s '
                  f'tools/{name}')
-    scope = Config.fromfile(config).get('default_scope', 'mmengine')
+    cfg = Config.fromfile(config)
+    scope = cfg.get('default_scope', 'mmengine')
     spec = find_spec(scope)
     if spec is None or spec.origin is None:
         sys.exit(f'{config} belongs to {scope}, which is not installed')
@@ -36,8 +30,18 @@ def run_host_script(name: str) -> None:
         sys.exit(f'{config} belongs to {scope}, which has no {script}')
     if 'LOCAL_RANK' in os.environ and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
-        sys.argv = add_options(sys.argv, CPU_RANK_OPTIONS)
+        sys.argv = add_options(sys.argv, cpu_rank_options(cfg))
     runpy.run_path(str(script), run_name='__main__')
+
+
+def cpu_rank_options(cfg: Config) -> List[str]:
+    """MMEngine's own wrapper without the GPU that it supposes for each rank."""
+    return [
+        'model_wrapper_cfg.type=MMDistributedDataParallel',
+        'model_wrapper_cfg.device_ids=None',
+        'model_wrapper_cfg.broadcast_buffers=False',
+        f"model_wrapper_cfg.find_unused_parameters={cfg.get('find_unused_parameters', False)}",
+    ]
 
 
 def add_options(arguments: List[str], options: List[str]) -> List[str]:

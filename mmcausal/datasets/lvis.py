@@ -29,8 +29,9 @@ def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str
 class CheckedLVISMixin:
     """Refuse wrong annotation files and image folders before the work starts, and know the class counts.
 
-    After loading, ``metainfo`` has ``image_counts``, the number of training images of each class, and
-    ``frequencies``, ``'r'``, ``'c'`` or ``'f'`` for each class, where the annotation file states them.
+    After loading, ``metainfo`` has ``image_counts``, the number of images of each class, and ``frequencies``, ``'r'``,
+    ``'c'`` or ``'f'`` for each class, as the annotation file states them, if it does. A ``ConcatDataset`` of files that
+    differ in them needs ``ignore_keys=['image_counts']``.
 
     Raises:
         ValueError: Categories that are not the classes of the data set.

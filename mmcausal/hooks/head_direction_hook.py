@@ -3,7 +3,7 @@ from typing import Any, List, Optional, Sequence, Union
 
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 
 from mmcausal.hooks.utils import unwrap
 from mmcausal.models.deconfound_linear import DeconfoundLinear
@@ -23,8 +23,8 @@ class HeadDirectionHook(Hook):
             ``beta`` at that moment (the paper's choice: the direction follows the optimiser's momentum).
 
     Raises:
-        ValueError: ``momentum`` out of range; before training, a model without a ``DeconfoundLinear`` or an optimiser
-            without a momentum.
+        ValueError: ``momentum`` out of range; before training, a model without a ``DeconfoundLinear``, several
+            optimisers, or one without a momentum.
     """
     # Before EMAHook (NORMAL) copies the model's buffers and CheckpointHook (VERY_LOW) saves them.
     priority = 'ABOVE_NORMAL'
@@ -41,6 +41,9 @@ class HeadDirectionHook(Hook):
         if not self.layers:
             raise ValueError('HeadDirectionHook needs a model with a DeconfoundLinear, e.g. in the head '
                              f"dict(type='mmcausal.DeconfoundHead'), got {type(unwrap(runner.model)).__name__}")
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+            raise ValueError('HeadDirectionHook follows the steps of one optimiser, got an OptimWrapperDict of '
+                             f'{list(runner.optim_wrapper.keys())}')
         self._momentum(runner)
 
     def after_train_iter(self,
@@ -65,14 +68,10 @@ class HeadDirectionHook(Hook):
     def _momentum(self, runner: Any) -> float:
         if not isinstance(self.momentum, str):
             return float(self.momentum)
-        optim_wrapper = runner.optim_wrapper
-        if not isinstance(optim_wrapper, OptimWrapper):
-            raise ValueError("HeadDirectionHook(momentum='auto') needs one optimiser, got "
-                             f'{type(optim_wrapper).__name__}; give momentum as a number')
-        group = optim_wrapper.param_groups[0]
+        group = runner.optim_wrapper.param_groups[0]
         if 'betas' in group:
             return float(group['betas'][0])
         if 'momentum' in group:
             return float(group['momentum'])
         raise ValueError(f"HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
-                         f'{type(optim_wrapper.optimizer).__name__}; give momentum as a number')
+                         f'{type(runner.optim_wrapper.optimizer).__name__}; give momentum as a number')

@@ -98,6 +98,10 @@ class DeconfoundLinear(nn.Linear):
             functional.total_direct_effect(x, self.weight, self.mean_feature, self.resolved_alpha(),
                                            **self._hyperparameters()))
 
+    def head_effect(self, x: Tensor) -> Tensor:
+        """Logits (N, C) of the second term of Eq. 8, without alpha."""
+        return functional.head_effect(x, self.weight, self.mean_feature, **self._hyperparameters())
+
     def _plus_bias(self, logits: Tensor) -> Tensor:
         return logits if self.bias is None else logits + self.bias
 
@@ -140,8 +144,8 @@ class DeconfoundLinear(nn.Linear):
                 'has none: its mean_feature is zero. Train with custom_hooks=[dict(type="mmcausal.HeadDirectionHook")]'
                 ', or estimate it for a trained checkpoint with tools/analysis_tools/estimate_direction.py; '
                 'alpha=0 gives the total effect')
-        if isinstance(self.alpha, float):
-            return self.alpha
+        if self.alpha != 'auto':
+            return float(self.alpha)
         mean_cosine = float(self.mean_cosine)
         if not mean_cosine > 0:
             raise RuntimeError(f"alpha='auto' needs a positive mean cosine of features and head direction, and this "

@@ -36,10 +36,10 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
 
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C + 1) of Eq. 8, or log-probabilities of Eq. 9."""
-        tde_logits = super().total_direct_effect(x)
+        logits = self.total_effect(x)
+        tde_logits = logits - self.resolved_alpha() * self.head_effect(x)
         if not self.exempt_background:
             return tde_logits
-        logits = self.total_effect(x)
         if self.num_background == 1:
             return functional.background_exempt(logits, tde_logits)
         return torch.cat([tde_logits[:, :-self.num_background], logits[:, -self.num_background:]], dim=1)

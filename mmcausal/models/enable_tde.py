@@ -17,7 +17,7 @@ def enable_tde(model: nn.Module, alpha: Alpha, classifier: str = 'head.fc') -> D
     Raises:
         ValueError: No such layer, or one that is not linear.
     """
-    check_alpha(alpha)
+    alpha = check_alpha(alpha)
     try:
         layer = model.get_submodule(classifier)
     except AttributeError as error:

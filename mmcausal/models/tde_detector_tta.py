@@ -13,7 +13,8 @@ from mmcausal.models.tde_roi_heads import (
     TDEHybridTaskCascadeRoIHead,
     TDERoIHeadMixin,
     TDEStandardRoIHead,
-    check_bbox_head,
+    box_heads,
+    check_classifier,
 )
 from mmcausal.registry import MODELS
 
@@ -43,17 +44,21 @@ def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeco
     Raises:
         ValueError: No RoI head, or one or a classifier or a loss for which there is no TDE.
     """
-    check_alpha(alpha)
+    alpha = check_alpha(alpha)
     roi_head: Any = getattr(detector, 'roi_head', None)
     if not isinstance(roi_head, TDERoIHeadMixin):
         if type(roi_head) not in TDE_ROI_HEADS:
             raise ValueError(f'TDE needs a roi_head of type {sorted(t.__name__ for t in TDE_ROI_HEADS)}, and this '
                              f'{type(detector).__name__} has {type(roi_head).__name__}')
+        bbox_heads = box_heads(roi_head)
+        # All can be converted, or none is.
+        layers = [as_detection_linear(bbox_head.fc_cls, alpha) for bbox_head in bbox_heads]
+        for bbox_head, layer in zip(bbox_heads, layers):
+            check_classifier(bbox_head, layer)
         roi_head.__class__ = TDE_ROI_HEADS[type(roi_head)]
-        for bbox_head in roi_head.bbox_head_list():
-            bbox_head.fc_cls = as_detection_linear(bbox_head.fc_cls, alpha)
-            check_bbox_head(bbox_head)
-    classifiers = [bbox_head.fc_cls for bbox_head in roi_head.bbox_head_list()]
+        for bbox_head, layer in zip(bbox_heads, layers):
+            bbox_head.fc_cls = layer
+    classifiers = [bbox_head.fc_cls for bbox_head in box_heads(roi_head)]
     for classifier in classifiers:
         classifier.alpha = alpha
     return classifiers

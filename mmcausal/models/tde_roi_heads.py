@@ -52,22 +52,28 @@ def class_scores(bbox_head: nn.Module, probs: Tensor) -> Tensor:
     return torch.cat([log_probs[:, :-1], log_foreground, log_probs[:, -1:]], dim=1)
 
 
-def check_bbox_head(bbox_head: nn.Module) -> None:
-    """Raise ``ValueError`` unless TDE can work on this head; note how many outputs are about the background."""
+def box_heads(roi_head: Any) -> List[nn.Module]:
+    """The box heads of a RoI head, one for each stage."""
+    heads = roi_head.bbox_head
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+
+
+def check_classifier(bbox_head: nn.Module, classifier: nn.Module) -> None:
+    """Raise ``ValueError`` unless the head can infer by TDE with the classifier, which notes the kind of background."""
     loss = bbox_head.loss_cls
     name = type(loss).__name__
-    if not isinstance(bbox_head.fc_cls, DetectionDeconfoundLinear):
+    if not isinstance(classifier, DetectionDeconfoundLinear):
         raise ValueError(f'TDE needs a DetectionDeconfoundLinear as classifier, and {type(bbox_head).__name__} made a '
-                         f'{type(bbox_head.fc_cls).__name__}')
+                         f'{type(classifier).__name__}')
     if getattr(loss, 'use_sigmoid', False):
         raise ValueError(f'TDE needs a softmax over classes and background, and {name} has use_sigmoid=True; the '
                          'background of independent sigmoids has no logit that could be exempted')
-    num_background = bbox_head.fc_cls.out_features - bbox_head.num_classes
+    num_background = classifier.out_features - bbox_head.num_classes
     is_seesaw = isinstance(loss, SeesawLoss)
     if num_background != (2 if is_seesaw else 1) or bbox_head.custom_activation != is_seesaw:
         raise ValueError(f'TDE works with losses on C + 1 logits and with SeesawLoss, and {name} wants '
-                         f'{bbox_head.fc_cls.out_features} logits for {bbox_head.num_classes} classes')
-    bbox_head.fc_cls.num_background = num_background
+                         f'{classifier.out_features} logits for {bbox_head.num_classes} classes')
+    classifier.num_background = num_background
 
 
 class TDERoIHeadMixin:
@@ -88,13 +94,8 @@ class TDERoIHeadMixin:
         for cfg in bbox_head if isinstance(bbox_head, list) else [bbox_head]:
             cfg['cls_predictor_cfg'] = dict(classifier or {}, type='mmcausal.DetectionDeconfoundLinear')
         super().__init__(*args, bbox_head=bbox_head, **kwargs)  # type: ignore[call-arg]
-        for head in self.bbox_head_list():
-            check_bbox_head(head)
-
-    def bbox_head_list(self) -> List[nn.Module]:
-        """The box heads, one for each stage."""
-        heads = self.bbox_head  # type: ignore[attr-defined]
-        return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+        for head in box_heads(self):
+            check_classifier(head, head.fc_cls)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Same as PyTorch's, except that a checkpoint with another number of stages is an error."""
@@ -118,13 +119,13 @@ class CascadeTDEMixin(TDERoIHeadMixin):
 
     def bbox_loss(self, stage: int, x: Tuple[Tensor], sampling_results: List[SamplingResult], **kwargs: Any) -> dict:
         results = super().bbox_loss(stage, x, sampling_results, **kwargs)  # type: ignore[misc]
-        observe_foreground(self.bbox_head_list()[stage], sampling_results)
+        observe_foreground(box_heads(self)[stage], sampling_results)
         return results
 
     def _bbox_forward(self, stage: int, x: Tuple[Tensor], rois: Tensor, **kwargs: Any) -> dict:
         results = super()._bbox_forward(stage, x, rois, **kwargs)  # type: ignore[misc]
         if self._stage_probs is not None:
-            self._stage_probs.append(class_probs(self.bbox_head_list()[stage], results['cls_score']))
+            self._stage_probs.append(class_probs(box_heads(self)[stage], results['cls_score']))
         return results
 
     def _refine_roi(self, x: Tuple[Tensor], rois: Tensor, batch_img_metas: List[dict],
@@ -136,7 +137,7 @@ class CascadeTDEMixin(TDERoIHeadMixin):
             probs = torch.stack(self._stage_probs).mean(0)
         finally:
             self._stage_probs = None
-        scores = class_scores(self.bbox_head_list()[-1], probs)
+        scores = class_scores(box_heads(self)[-1], probs)
         return rois, list(scores.split(num_proposals_per_img)), bbox_preds
 
 
@@ -152,7 +153,7 @@ class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, HybridTaskCascadeRoIHead):
 
 @MODELS.register_module()
 class TDEStandardRoIHead(TDERoIHeadMixin, StandardRoIHead):
-    """Same as MMDetection's ``StandardRoIHead`` (Faster, Mask R-CNN), with :class:`TDERoIHeadMixin`'s classifier."""
+    """Same as MMDetection's ``StandardRoIHead`` of Faster and Mask R-CNN, with :class:`TDERoIHeadMixin`."""
 
     def bbox_loss(self, x: Tuple[Tensor], sampling_results: List[SamplingResult]) -> dict:
         results = super().bbox_loss(x, sampling_results)

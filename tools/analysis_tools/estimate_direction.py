@@ -5,6 +5,7 @@ detectors, whose stages each get the direction of their foreground proposals. Th
 direction added; test it with mmcausal.TDEClassifierTTA or mmcausal.TDEDetectorTTA.
 """
 import argparse
+import itertools
 from pathlib import Path
 from typing import Dict
 
@@ -36,7 +37,7 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = str(Path('work_dirs') / 'estimate_direction')  # not the training's, whose config would be overwritten
+    cfg.work_dir = str(Path('work_dirs') / 'estimate_direction')  # the training's own config stays
     cfg.load_from = args.checkpoint
     cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
@@ -46,10 +47,18 @@ def main() -> None:
     for layer in layers.values():
         layer.train()  # observes its input; the rest of the model infers
     dataloader = runner.build_dataloader(cfg.train_dataloader)
-    for batch in track_iter_progress((dataloader, len(dataloader))):
-        model(**model.data_preprocessor(batch), mode='loss')
-
+    for module in model.modules():
+        if hasattr(module, 'set_image_counts'):
+            module.set_image_counts(dataloader.dataset.metainfo['image_counts'])
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
+    state = checkpoint.get('state_dict', checkpoint)
+    # Detectors pad their labels in training alone; classifiers would mix theirs.
+    is_detector = hasattr(model, 'roi_head')
+    # One pass, of samplers without an end too
+    batches = itertools.islice(dataloader, len(dataloader))
+    for batch in track_iter_progress((batches, len(dataloader))):
+        model(**model.data_preprocessor(batch, is_detector), mode='loss')
+
     print("\nalpha='auto' is 1 / mean cosine")
     for name, layer in layers.items():
         layer.num_updates.zero_()
@@ -57,7 +66,7 @@ def main() -> None:
         if not layer.num_updates:
             raise RuntimeError(f'{name} has seen no usable sample in the training images, so it has no direction')
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
-            checkpoint['state_dict'][f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
+            state[f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
         print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, args.out)

@@ -43,7 +43,7 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     if args.split == 'val':
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
-    cfg.work_dir = str(Path('work_dirs') / 'sweep_alpha')  # not the training's, whose config would be overwritten
+    cfg.work_dir = str(Path('work_dirs') / 'sweep_alpha')  # the training's own config stays
     cfg.load_from = args.checkpoint
     cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)

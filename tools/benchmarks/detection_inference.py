@@ -1,7 +1,7 @@
 """Inference time of a detector with TDE over that of its baseline: the same images and weights, alternately.
 
-Without a checkpoint both have the same random weights; --score-thr then keeps the number of detections, which costs time
-of its own, from differing by chance.
+Without a checkpoint both have the same random weights; --score-thr then keeps the number of detections, which costs
+time of its own, from differing by chance.
 """
 import argparse
 import json

@@ -1,8 +1,9 @@
 """Does TDE help rare classes of a detector? Long-tailed shapes, four ways, a few seeds.
 
-For each seed it generates the images, trains configs/shapes_lvis/cascade_baseline_r18.py and cascade_tde_r18.py, and tests
-four ways: the baseline, de-confound (alpha 0), de-confound-TDE, and TDE without background exemption. What is already
-trained in the work directory is not trained again. Generated images are no benchmark.
+For each seed it generates the images, trains configs/shapes_lvis/cascade_baseline_r18.py and cascade_tde_r18.py, and
+tests four ways: the baseline, de-confound (alpha 0), de-confound-TDE, and TDE without background exemption. What is
+already trained in the work directory is not trained again; other options want another directory. Generated images are
+no benchmark.
 """
 import argparse
 import json
@@ -54,7 +55,9 @@ def trained(name: str, seed: int, data: Path, args: argparse.Namespace) -> Path:
     """The last checkpoint of a config for one seed."""
     work_dir = args.work_dir / f'{name}_{seed}'
     changes = {'randomness.seed': seed, 'default_hooks.checkpoint.max_keep_ckpts': 1, **args.cfg_options}
-    last = work_dir / f'epoch_{Config.fromfile(CONFIGS / f"{name}.py").train_cfg.max_epochs}.pth'
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.merge_from_dict(args.cfg_options)
+    last = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not last.exists():
         build_runner(name, data, work_dir, {**changes, 'resume': True}).train()
     return last
