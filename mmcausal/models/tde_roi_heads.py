@@ -143,12 +143,12 @@ class CascadeTDEMixin(TDERoIHeadMixin):
 
 @MODELS.register_module()
 class TDECascadeRoIHead(CascadeTDEMixin, CascadeRoIHead):
-    """Same as MMDetection's ``CascadeRoIHead``, with a classifier of :class:`TDERoIHeadMixin` in each stage."""
+    """Same as MMDetection's ``CascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier a stage."""
 
 
 @MODELS.register_module()
 class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, HybridTaskCascadeRoIHead):
-    """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with a classifier of :class:`TDERoIHeadMixin` in each stage."""
+    """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier a stage."""
 
 
 @MODELS.register_module()
