@@ -6,6 +6,7 @@ from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
+from mmcausal.models.tde_roi_heads import box_heads
 from mmcausal.registry import MODELS
 
 CONFIGS = Path(__file__).parent.parent / 'configs' / 'lvis'
@@ -54,8 +55,7 @@ def as_list(value):
 
 
 def heads_of(detector):
-    heads = detector.roi_head.bbox_head
-    return list(heads) if isinstance(heads, torch.nn.ModuleList) else [heads]
+    return box_heads(detector.roi_head)
 
 
 def inputs(detector, num_items=(4, 5), training=True, num_classes=NUM_CLASSES):

@@ -21,7 +21,7 @@ TDE = ['cascade_tde_r101', 'htc_tde_r101', 'mask-rcnn_tde_r50', 'cascade_seesaw-
 
 @pytest.fixture
 def recorded():
-    """What each box head's loss was given: labels (N,), and the classifier's input (N, D) before it."""
+    """Each box head and the labels (N,) that its loss was given, in the order of the calls."""
     calls = []
     loss = BBoxHead.loss
 

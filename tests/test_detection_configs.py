@@ -8,6 +8,7 @@ import torch
 from detectors import as_list, heads_of
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from test_configs import flatten
 
 from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import DATASETS, HOOKS, MODELS
@@ -29,12 +30,6 @@ def method(path):
 def baseline(path):
     name = 'seesaw' if method(path) == 'seesaw-tde' else 'baseline'
     return path.with_name(path.name.replace(f'_{method(path)}_', f'_{name}_', 1))
-
-
-def flatten(value, prefix=''):
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flatten(item, f'{prefix}{key}.').items()}
-    return {prefix[:-1]: value}
 
 
 def changed(path, other):

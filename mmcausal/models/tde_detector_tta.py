@@ -52,7 +52,7 @@ def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeco
                              f'{type(detector).__name__} has {type(roi_head).__name__}')
         bbox_heads = box_heads(roi_head)
         # All can be converted, or none is.
-        layers = [as_detection_linear(bbox_head.fc_cls, alpha) for bbox_head in bbox_heads]
+        layers = [as_detection_linear(bbox_head.fc_cls) for bbox_head in bbox_heads]
         for bbox_head, layer in zip(bbox_heads, layers):
             check_classifier(bbox_head, layer)
         roi_head.__class__ = TDE_ROI_HEADS[type(roi_head)]
@@ -64,13 +64,12 @@ def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeco
     return classifiers
 
 
-def as_detection_linear(layer: nn.Module, alpha: Alpha) -> DetectionDeconfoundLinear:
+def as_detection_linear(layer: nn.Module) -> DetectionDeconfoundLinear:
     """A stock classifier, linear or cosine, as a :class:`DetectionDeconfoundLinear` with the same parameters."""
     if type(layer) is nn.Linear:
-        return share_parameters(layer, DetectionDeconfoundLinear, alpha=alpha, normalizer='linear')
+        return share_parameters(layer, DetectionDeconfoundLinear, normalizer='linear')
     if isinstance(layer, NormedLinear) and layer.power == 1:
-        return share_parameters(
-            layer, DetectionDeconfoundLinear, alpha=alpha, normalizer='cosine', tau=layer.tempearture)
+        return share_parameters(layer, DetectionDeconfoundLinear, normalizer='cosine', tau=layer.tempearture)
     raise ValueError(f'TDE needs a linear classifier or a NormedLinear of power 1, and the box head has {layer}')
 
 

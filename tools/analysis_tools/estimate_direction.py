@@ -15,6 +15,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import track_iter_progress
 from torch import nn
 
+from mmcausal.hooks.class_prior_hook import give_image_counts
 from mmcausal.models import DeconfoundLinear, enable_tde
 
 
@@ -47,9 +48,7 @@ def main() -> None:
     for layer in layers.values():
         layer.train()  # observes its input; the rest of the model infers
     dataloader = runner.build_dataloader(cfg.train_dataloader)
-    for module in model.modules():
-        if hasattr(module, 'set_image_counts'):
-            module.set_image_counts(dataloader.dataset.metainfo['image_counts'])
+    give_image_counts(model, dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
     # Detectors pad their labels in training alone; classifiers would mix theirs.

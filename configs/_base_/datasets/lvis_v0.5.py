@@ -9,6 +9,4 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='mmcausal.LVISMetric')
 test_evaluator = val_evaluator
 
-# TDE on any checkpoint at test time: tools/test.py CONFIG CHECKPOINT --tta [--cfg-options tta_model.alpha=1.5]
-tta_model = dict(type='mmcausal.TDEDetectorTTA', alpha='auto')
 tta_pipeline = _base_.test_pipeline

@@ -41,6 +41,3 @@ test_dataloader = val_dataloader
 val_evaluator = dict(
     type='mmcausal.LVISMetric', ann_file=data_root + 'annotations/shapes_val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
-
-# TDE on any checkpoint at test time: tools/test.py CONFIG CHECKPOINT --tta [--cfg-options tta_model.alpha=1.5]
-tta_model = dict(type='mmcausal.TDEDetectorTTA', alpha='auto')
