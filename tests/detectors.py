@@ -59,8 +59,8 @@ def heads_of(detector):
 
 
 def inputs(detector, num_items=(4, 5), training=True, num_classes=NUM_CLASSES):
-    """Two images of noise with boxes, masks and labels, ready for the detector; some labels are 0."""
-    data = demo_mm_inputs(2, (3, 96, 128), list(num_items), num_classes, with_mask=True)
+    """Two images of noise with boxes, masks, labels and a map of stuff, ready for the detector; some labels are 0."""
+    data = demo_mm_inputs(2, (3, 96, 128), list(num_items), num_classes, with_mask=True, with_semantic=True)
     for sample in data['data_samples']:
         sample.gt_instances.labels[::2] = 0
         sample.set_metainfo(dict(scale_factor=(1., 1.)))

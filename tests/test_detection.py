@@ -17,6 +17,14 @@ from mmcausal.models import DetectionDeconfoundLinear, TDEDetectorTTA, enable_de
 from mmcausal.models.tde_roi_heads import class_probs, class_scores, foreground_mask
 
 TDE = ['cascade_tde_r101', 'htc_tde_r101', 'mask-rcnn_tde_r50', 'cascade_seesaw-tde_r101']
+# What MMDetection's own HTC has beside the paper's
+SEMANTIC_BRANCH = dict(
+    semantic_roi_extractor=dict(
+        type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0), out_channels=16,
+        featmap_strides=[8]),
+    semantic_head=dict(
+        type='FusedSemanticHead', num_ins=5, fusion_level=1, seg_scale_factor=1 / 8, num_convs=1, in_channels=16,
+        conv_out_channels=16, num_classes=10, loss_seg=dict(type='CrossEntropyLoss', ignore_index=255)))
 
 
 @pytest.fixture
@@ -97,10 +105,10 @@ def stage_probs(layer, x, alpha):
     return torch.tensor([oracle.exempted_probs(z, t, -1) for z, t in zip(logits, tde)], dtype=torch.float64)
 
 
-@pytest.mark.parametrize('name', TDE[:3])
+@pytest.mark.parametrize('name, roi_head', [(name, {}) for name in TDE[:3]] + [('htc_tde_r101', SEMANTIC_BRANCH)])
 @pytest.mark.parametrize('alpha', [0., 1.5])
-def test_scores_are_the_mean_of_the_stages_exempted_probabilities(name, alpha):
-    detector = with_direction(small_detector(name), alpha)
+def test_scores_are_the_mean_of_the_stages_exempted_probabilities(name, roi_head, alpha):
+    detector = with_direction(small_detector(name, **roi_head), alpha)
     probs, features = given_to_nms(detector)
     stages = [stage_probs(head.fc_cls, x, alpha) for head, x in zip(heads_of(detector), features)]
     expected = sum(stages) / len(stages)
@@ -109,6 +117,14 @@ def test_scores_are_the_mean_of_the_stages_exempted_probabilities(name, alpha):
     factual = [stage_probs(head.fc_cls, x, 0.) for head, x in zip(heads_of(detector), features)]
     if len(stages) == 1:  # later stages of a cascade see other boxes
         torch.testing.assert_close(probs[:, -1].double(), factual[0][:, -1], atol=1e-6, rtol=0)
+
+
+def test_htc_with_its_semantic_branch():
+    detector = small_detector('htc_tde_r101', **SEMANTIC_BRANCH)
+    total, log = losses(detector)
+    assert 'loss_semantic_seg' in log and total.isfinite()
+    result = predict(with_direction(detector, 1.5))[0].pred_instances
+    assert len(result.masks) == len(result.scores) > 0
 
 
 def test_without_exemption_the_background_takes_part():
@@ -173,10 +189,20 @@ def test_no_proposals(name, empty):
     assert [len(sample.pred_instances) == 0 for sample in samples] == [0 in empty, 1 in empty]
 
 
-def test_class_specific_boxes():
+def test_class_specific_boxes_are_those_of_the_first_class_by_tde():
     detector = small_detector('cascade_tde_r101', bbox_head=dict(reg_class_agnostic=False))
     assert losses(detector)[0].isfinite()
-    assert predict(with_direction(detector, 1.5))[0].pred_instances.bboxes.isfinite().all()
+    with_direction(detector, 3.)
+    features, labels = [], []
+    layer, regress = heads_of(detector)[0].fc_cls, heads_of(detector)[0].regress_by_class
+    layer.register_forward_pre_hook(lambda layer, args: features.append(args[0]))
+    with mock.patch.object(heads_of(detector)[0], 'regress_by_class',
+                           lambda rois, label, *args: (labels.append(label), regress(rois, label, *args))[1]):
+        assert predict(detector)[0].pred_instances.bboxes.isfinite().all()
+    args = [torch.cat(features).tolist(), layer.weight.tolist(), layer.mean_feature.tolist()]
+    factual, tde = (torch.tensor(oracle.tde_logits(*args, alpha, 2, 16., 1 / 32, 'deconfound'))[:, :-1].argmax(1)
+                    for alpha in (0., 3.))
+    assert torch.equal(torch.cat(labels), tde) and not torch.equal(factual, tde)
 
 
 @pytest.mark.parametrize('name', TDE)
@@ -336,16 +362,18 @@ def test_wrapper_for_ordinary_and_augmented_pipelines():
     assert 'masks' in plain[0].pred_instances
     detector.roi_head.mask_head = None  # the host merges boxes alone
 
-    def scores(alpha):
+    def merged(alpha):
         for head in heads_of(detector):
             head.fc_cls.alpha = alpha
-        with_tde = copy.deepcopy(data)
-        merged = wrapper.test_step({key: [value, copy.deepcopy(value)] for key, value in with_tde.items()})
-        assert len(merged) == 2
-        return merged[0].pred_instances.scores
+        twice = {key: [copy.deepcopy(value), copy.deepcopy(value)] for key, value in data.items()}
+        samples = wrapper.test_step(twice)
+        assert len(samples) == 2
+        return samples[0].pred_instances
 
-    torch.testing.assert_close(plain[0].pred_instances.scores[:50], scores(2.)[:50])
-    assert not torch.allclose(scores(0.)[:50], scores(2.)[:50])
+    same, other = merged(2.), merged(0.)
+    for key in ('bboxes', 'scores', 'labels'):
+        torch.testing.assert_close(plain[0].pred_instances[key][:50], same[key][:50])
+    assert not torch.allclose(same.scores[:50], other.scores[:50])
 
 
 def test_whole_numbers_are_alphas_too():

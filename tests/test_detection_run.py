@@ -3,6 +3,7 @@ import json
 import sys
 from pathlib import Path
 
+import lvis
 import pytest
 import torch
 from detectors import as_list
@@ -11,6 +12,7 @@ from mmengine.runner import Runner
 from test_tools import run
 
 from mmcausal.datasets.shapes import make_shapes_dataset
+from mmcausal.registry import DATASETS
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 
@@ -109,6 +111,34 @@ def test_repeat_factor_sampling_and_equalization_loss(shapes, tmp_path):
     assert len(runner.train_dataloader.dataset) > 24
 
 
+def test_detections_for_the_test_server(shapes, tmp_path):
+    """A file like LVIS's test sets: no annotations, and images without what is known of them."""
+    truth = json.loads((shapes / 'annotations/shapes_val.json').read_text())
+    del truth['annotations']
+    for image in truth['images']:
+        del image['neg_category_ids'], image['not_exhaustive_category_ids']
+    test_file = tmp_path / 'image_info_test.json'
+    test_file.write_text(json.dumps(truth))
+
+    cfg = shapes_cfg('cascade_baseline_r18', shapes, tmp_path)
+    cfg.test_dataloader.dataset.ann_file = str(test_file)
+    cfg.test_evaluator.update(ann_file=str(test_file), format_only=True, outfile_prefix=str(tmp_path / 'server'))
+    assert Runner.from_cfg(cfg).test() == {}
+    for kind in ('bbox', 'segm'):
+        detections = lvis.LVISResults(lvis.LVIS(str(test_file)), str(tmp_path / f'server.{kind}.json'))
+        assert {d['image_id'] for d in detections.anns.values()} <= {image['id'] for image in truth['images']}
+        assert len(detections.anns) > 24
+
+    cfg.test_evaluator.format_only = False
+    cfg.experiment_name += '_again'
+    with pytest.raises(ValueError, match='no annotations.* format_only=True'):
+        Runner.from_cfg(cfg).test()
+    train = cfg.train_dataloader.dataset
+    train.update(ann_file=str(test_file), pipeline=[])
+    with pytest.raises(ValueError, match='image_info_test.json has no annotations to train on'):
+        DATASETS.build(train)
+
+
 def test_number_of_classes_must_fit_the_data(shapes, tmp_path):
     cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path)
     for head in cfg.model.roi_head.bbox_head:
@@ -123,7 +153,6 @@ def test_number_of_classes_must_fit_the_data(shapes, tmp_path):
     (dict(data_prefix=dict(img='nowhere')), FileNotFoundError, 'the first image .*nowhere.* is missing'),
 ])
 def test_wrong_annotations_and_folders(shapes, tmp_path, change, error, words):
-    from mmcausal.registry import DATASETS
     cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path).train_dataloader.dataset
     cfg.update(change, pipeline=[])
     with pytest.raises(error, match=words):

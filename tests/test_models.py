@@ -10,6 +10,7 @@ from torch import nn
 
 from mmcausal import functional
 from mmcausal.models import DeconfoundLinear, ResNet32, TDEClassifierTTA, enable_tde
+from mmcausal.models.deconfound_linear import UNMOVED_BATCHES
 from mmcausal.registry import MODELS
 
 HEAD = dict(type='mmcausal.DeconfoundHead', num_classes=6, in_channels=8)
@@ -77,6 +78,18 @@ def test_tde_without_direction_is_an_error_that_helps():
         layer.eval()(torch.randn(3, 8))
     layer.alpha = 0.
     assert layer(torch.randn(0, 8)).shape == (0, 6)
+
+
+def test_training_without_the_hook_warns_before_the_first_evaluation_fails(recwarn):
+    plain, forgotten, moved = (DeconfoundLinear(8, 6, alpha=alpha) for alpha in (0., 1.5, 1.5))
+    for layer in (plain, forgotten, moved):
+        for step in range(2 * UNMOVED_BATCHES):
+            layer(torch.zeros(1, 8))
+            if layer is moved and step % 999 == 0:
+                layer.update_direction(0.9)
+    assert [str(w.message) for w in recwarn if 'HeadDirectionHook' in str(w.message)] == [
+        'TDE (alpha=1.5) will need the head direction of the training features, and nothing has moved it for 1000 '
+        'batches; train with custom_hooks=[dict(type="mmcausal.HeadDirectionHook")]']
 
 
 def test_auto_alpha_is_the_rule_and_survives_a_checkpoint():

@@ -5,6 +5,7 @@ from mmengine.fileio import exists
 
 from mmcausal.datasets.shapes import shape_classes
 from mmcausal.hosts import require_host
+from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import DATASETS
 
 require_host('mmcv')
@@ -12,6 +13,8 @@ require_host('mmdet')
 
 from mmdet.datasets import LVISV05Dataset as HostLVISV05Dataset  # noqa: E402
 from mmdet.datasets import LVISV1Dataset as HostLVISV1Dataset  # noqa: E402
+
+repair_lvis_api()
 
 
 def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str) -> None:
@@ -34,11 +37,12 @@ class CheckedLVISMixin:
     differ in them needs ``ignore_keys=['image_counts']``.
 
     Raises:
-        ValueError: Categories that are not the classes of the data set.
+        ValueError: Categories that are not the classes of the data set, or training on a file without annotations.
         FileNotFoundError: The first image is not there.
     """
     ann_file: str
     backend_args: Any
+    test_mode: bool
     _metainfo: dict
 
     @property
@@ -50,6 +54,8 @@ class CheckedLVISMixin:
         """The host opens the annotation file while it loads: the moment to look at its categories."""
         categories = api.load_cats(api.get_cat_ids())
         check_categories([category['name'] for category in categories], self._metainfo['classes'], self.ann_file)
+        if not self.test_mode and not api.dataset['annotations']:
+            raise ValueError(f'{self.ann_file} has no annotations to train on, as those of test sets')
         for plural, key in (('image_counts', 'image_count'), ('frequencies', 'frequency')):
             if all(key in category for category in categories):
                 self._metainfo[plural] = [category[key] for category in categories]

@@ -6,6 +6,7 @@ from mmengine.fileio import dump, get_local_path
 from mmengine.logging import MMLogger
 
 from mmcausal.hosts import is_installed, require_host
+from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
 
 require_host('mmcv')
@@ -20,22 +21,7 @@ BACKENDS = ('lvis-api', 'hotcoco')
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 
 
-class _NumpyWithFloat:
-    """NumPy with the alias ``float``, which NumPy 1.24 removed."""
-    float = float
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-
-def repair_lvis_api() -> None:
-    """Let lvis-api 0.5.3 run on NumPy >= 1.24, whoever calls it; NumPy itself stays as it is."""
-    import lvis.eval
-    lvis.eval.np = _NumpyWithFloat()
-
-
-if is_installed('lvis'):
-    repair_lvis_api()
+repair_lvis_api()
 
 # AP-fixed (Dave et al., 2021) is the host's own, and runs with the repaired lvis-api
 METRICS.register_module(module=LVISFixedAPMetric)
@@ -66,8 +52,9 @@ class LVISMetric(HostLVISMetric):
 
     Raises:
         ValueError: An unknown metric, figure, back-end or image id, a threshold outside (0, 1], ``max_dets`` below 1,
-            ``format_only`` without ``outfile_prefix``, an annotation file that is missing, not LVIS's or not for this
-            back-end, or a sample without a known image id, with unknown labels or without the masks wanted.
+            ``format_only`` without ``outfile_prefix``, an annotation file that is missing or without annotations,
+            not LVIS's or not for this back-end, or a sample without a known image id, with unknown labels or without
+            the masks wanted.
         ImportError: hotcoco is asked for and not installed.
     """
 
@@ -348,6 +335,9 @@ def _check_output(ann_file: Optional[str], max_dets: int, format_only: bool, out
 
 def _check_annotations(dataset: dict, backend: str) -> None:
     """Raise ``ValueError`` unless these are LVIS's annotations, in which case a back-end counts them as it should."""
+    if not dataset['annotations']:
+        raise ValueError('ann_file has no annotations, as those of test sets: nothing can be evaluated, '
+                         'format_only=True writes the detections for the server')
     federated = all({'neg_category_ids', 'not_exhaustive_category_ids'} <= set(image) for image in dataset['images'])
     if not federated or not all(category.get('frequency') in ('r', 'c', 'f') for category in dataset['categories']):
         raise ValueError('ann_file must have neg_category_ids and not_exhaustive_category_ids for every image and '

@@ -1,5 +1,6 @@
 """The classifier layer: it owns the weight and the moving average of its input, and nothing of when that moves."""
 import math
+import warnings
 from numbers import Real
 from typing import Any, Union
 
@@ -10,6 +11,8 @@ from mmcausal import functional
 from mmcausal.registry import MODELS
 
 Alpha = Union[float, str]
+# More than any gradient accumulation: a direction that has not moved for so long is not going to.
+UNMOVED_BATCHES = 1000
 
 
 def check_alpha(alpha: Alpha) -> Alpha:
@@ -74,6 +77,7 @@ class DeconfoundLinear(nn.Linear):
         self.register_buffer('mean_feature', self.weight.new_zeros(in_features))
         self.register_buffer('mean_cosine', self.weight.new_zeros(()))
         self.register_buffer('num_updates', torch.zeros((), dtype=torch.long, device=self.weight.device))
+        self._batches_since_update = 0
         # Sums over the samples since the last update: of x (D), of x with unit heads (D), of ones (1). One tensor, so
         # that ranks merge with one all-reduce.
         self.register_buffer('observed', self.weight.new_zeros(2 * in_features + 1), persistent=False)
@@ -86,7 +90,18 @@ class DeconfoundLinear(nn.Linear):
         """Logits (N, C) of features x (N, D)."""
         if self.training:
             self.observe(x)
+            self._expect_update()
         return self.total_effect(x) if self.training or self.alpha == 0 else self.total_direct_effect(x)
+
+    def _expect_update(self) -> None:
+        """Warn, once, where TDE is wanted and nobody moves the direction: else the first evaluation tells it."""
+        self._batches_since_update += 1
+        if self._batches_since_update == UNMOVED_BATCHES and self.alpha != 0:
+            warnings.warn(
+                f'TDE (alpha={self.alpha!r}) will need the head direction of the training features, and nothing has '
+                f'moved it for {UNMOVED_BATCHES} batches; train with '
+                'custom_hooks=[dict(type="mmcausal.HeadDirectionHook")]',
+                stacklevel=3)
 
     def total_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of Eq. 7."""
@@ -135,6 +150,7 @@ class DeconfoundLinear(nn.Linear):
         self.mean_cosine.copy_(torch.where(usable, mean_cosine, self.mean_cosine))
         self.num_updates += usable
         self.observed.zero_()
+        self._batches_since_update = 0
 
     def resolved_alpha(self) -> float:
         """``alpha`` as a number, or ``RuntimeError`` where this layer has no direction to subtract."""

@@ -75,9 +75,9 @@ def main() -> None:
 def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, DeconfoundLinear]:
     """The classifiers of a model by their names, ready for TDE."""
     if not hasattr(model, 'roi_head'):
-        return {classifier: enable_tde(model, 'auto', classifier)}
+        return {classifier: enable_tde(model, 0., classifier)}
     from mmcausal.models import enable_detector_tde
-    layers = enable_detector_tde(model, 'auto')
+    layers = enable_detector_tde(model, 0.)
     return {name: layer for name, layer in model.named_modules() if any(layer is other for other in layers)}
 
 
