@@ -7,11 +7,13 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS  # noqa: E402
 from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
 from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
-__all__ = ['DATASETS', 'HOOKS', 'METRICS', 'MODELS']
+__all__ = ['DATASETS', 'HOOKS', 'METRICS', 'MODELS', 'TRANSFORMS']
 
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmcausal', locations=['mmcausal.datasets'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmcausal', locations=['mmcausal.hooks'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmcausal', locations=['mmcausal.evaluation'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmcausal', locations=['mmcausal.models'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmcausal', locations=['mmcausal.datasets'])

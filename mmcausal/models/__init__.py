@@ -10,7 +10,7 @@ __all__ = ['DeconfoundLinear', 'DetectionDeconfoundLinear', 'SmallConvNet', 'ena
 
 # What each host is needed for
 ADAPTERS = {
-    'mmpretrain': ['DeconfoundHead', 'ResNet32', 'TDEClassifierTTA'],
+    'mmpretrain': ['DeconfoundHead', 'ResNet10', 'ResNet32', 'TDEClassifierTTA'],
     'mmdet': [
         'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
         'TDEStandardRoIHead', 'enable_detector_tde'
@@ -19,6 +19,7 @@ ADAPTERS = {
 
 if is_installed('mmpretrain'):
     from mmcausal.models.deconfound_head import DeconfoundHead
+    from mmcausal.models.resnet10 import ResNet10
     from mmcausal.models.resnet32 import ResNet32
     from mmcausal.models.tde_classifier_tta import TDEClassifierTTA
     __all__ += ADAPTERS['mmpretrain']

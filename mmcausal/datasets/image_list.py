@@ -1,0 +1,88 @@
+"""ImageNet-LT, Places-LT (Liu et al., CVPR 2019), iNaturalist: long-tailed data sets that are lists of images."""
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+from mmengine.fileio import exists, join_path, list_from_file
+
+from mmcausal.hosts import require_host
+from mmcausal.registry import DATASETS
+
+require_host('mmcv')
+require_host('mmpretrain')
+
+from mmpretrain.datasets import CustomDataset  # noqa: E402
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES  # noqa: E402
+
+
+def read_labels(ann_file: str, num_classes: int) -> List[int]:
+    """The labels of a list whose lines are ``relative/path.jpg label``.
+
+    Raises:
+        FileNotFoundError: No such list.
+        ValueError: A line without a label, or a label outside [0, num_classes); it names the line.
+    """
+    if not exists(ann_file):
+        raise FileNotFoundError(f'the list of images {ann_file} is missing')
+    labels = []
+    for number, line in enumerate(list_from_file(ann_file), 1):
+        _, separator, label = line.strip().rpartition(' ')
+        if not separator or not label.lstrip('-').isdigit():
+            raise ValueError(f"line {number} of {ann_file} must be 'path label', got {line!r}")
+        if not 0 <= int(label) < num_classes:
+            raise ValueError(f'line {number} of {ann_file} has label {label}, and labels must be in '
+                             f'[0, {num_classes})')
+        labels.append(int(label))
+    return labels
+
+
+@DATASETS.register_module()
+class ImageList(CustomDataset):
+    """Same as MMPretrain's ``CustomDataset`` with ``ann_file``, except that the list is checked and classes counted.
+
+    All splits carry the training images per class in ``metainfo['class_counts']``, from which the many-, medium- and
+    few-shot classes follow.
+
+    Args:
+        ann_file: List of this split; a line is ``relative/path.jpg label``.
+        num_classes: C.
+        train_ann_file: List of the training split, whose labels are counted. By default ``ann_file``.
+        num_images: How many lines ``ann_file`` must have. By default any number.
+        metainfo: May have ``classes``, the class names. By default they are the labels.
+        **kwargs: Arguments of the host's ``CustomDataset``: ``data_root``, ``pipeline`` ...
+
+    Raises:
+        FileNotFoundError: A list that is missing.
+        ValueError: A line without a label, a label out of range, or another number of lines.
+    """
+
+    def __init__(self,
+                 ann_file: str,
+                 num_classes: int,
+                 train_ann_file: Optional[str] = None,
+                 num_images: Optional[int] = None,
+                 metainfo: Optional[dict] = None,
+                 **kwargs: Any) -> None:
+        self.num_classes = num_classes
+        self.train_ann_file = train_ann_file
+        self.num_images = num_images
+        names = self.METAINFO.get('classes', tuple(map(str, range(num_classes))))
+        super().__init__(ann_file=ann_file, metainfo={'classes': names, **(metainfo or {})}, **kwargs)
+
+    def load_data_list(self) -> List[Dict[str, Any]]:
+        labels = read_labels(self.ann_file, self.num_classes)
+        if self.num_images not in (None, len(labels)):
+            raise ValueError(f'{self.ann_file} must have {self.num_images} images, got {len(labels)}')
+        train_labels = labels
+        if self.train_ann_file is not None:
+            train_labels = read_labels(join_path(self.data_root, self.train_ann_file), self.num_classes)
+        self._metainfo['class_counts'] = np.bincount(train_labels, minlength=self.num_classes).tolist()
+        return super().load_data_list()
+
+
+@DATASETS.register_module()
+class ImageNetLT(ImageList):
+    """Same as :class:`ImageList`, with ImageNet's 1000 class names; labels follow the sorted WordNet ids."""
+    METAINFO = {'classes': IMAGENET_CATEGORIES}
+
+    def __init__(self, ann_file: str, **kwargs: Any) -> None:
+        super().__init__(ann_file, num_classes=len(IMAGENET_CATEGORIES), **kwargs)

@@ -1,0 +1,44 @@
+"""Reading images of which a few may be broken."""
+from typing import Any, Optional
+
+from mmengine.logging import MMLogger
+
+from mmcausal.hosts import require_host
+from mmcausal.registry import TRANSFORMS
+
+require_host('mmcv')
+
+from mmcv.transforms import LoadImageFromFile  # noqa: E402
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """Same as MMCV's ``LoadImageFromFile``, except that unreadable images are named, counted and may be passed over.
+
+    In training, a data set draws another image in place of one that is passed over. In testing it stops all the same:
+    a figure over fewer images than the list names would not be what it says.
+
+    Args:
+        max_unreadable: How many unreadable images each loading process passes over before it stops; 0 stops at the
+            first.
+        **kwargs: Arguments of ``LoadImageFromFile``.
+
+    Raises:
+        ValueError: More unreadable images than that; it names the last one.
+    """
+
+    def __init__(self, max_unreadable: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_unreadable = max_unreadable
+        self.num_unreadable = 0
+
+    def transform(self, results: dict) -> Optional[dict]:
+        try:
+            return super().transform(results)
+        except Exception as error:  # what decoders raise is not theirs to promise; it is passed on below
+            self.num_unreadable += 1
+            message = f"image {self.num_unreadable} that cannot be read is {results['img_path']}: {error!r}"
+            if self.num_unreadable > self.max_unreadable:
+                raise ValueError(f'{message}; max_unreadable={self.max_unreadable}') from error
+            MMLogger.get_current_instance().warning(message)
+            return None
