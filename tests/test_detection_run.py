@@ -82,7 +82,7 @@ def test_stock_detector_gets_directions_and_tde(shapes, tmp_path):
     cfg.dump(config)
     run(sys.executable, 'tools/train.py', config)
     estimated = tmp_path / 'with_direction.pth'
-    output = run(sys.executable, 'tools/analysis_tools/estimate_direction.py', config, tmp_path / 'epoch_1.pth',
+    output = run(sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'epoch_1.pth',
                  estimated)
     assert all(f'roi_head.bbox_head.{stage}.fc_cls: mean cosine' in output for stage in range(3))
     before = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu')['state_dict']

@@ -1,5 +1,6 @@
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
-from mmcausal.hooks import HeadDirectionHook
+from mmcausal.hooks import HeadDirectionHook, PicturesHook
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
@@ -64,6 +65,30 @@ def test_auto_momentum_is_the_optimisers(optimizer, momentum):
     layer(torch.ones(3, 8))
     hook.after_train_iter(runner, 0)
     torch.testing.assert_close(layer.mean_feature, torch.full((8, ), 1 - momentum))
+
+
+def test_pictures_reach_the_visualiser(tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'digits_lt' / 'deconfound-tde_small_ir100.py')
+    cfg.merge_from_dict({'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1})
+    cfg.custom_hooks.append(dict(type='mmcausal.PicturesHook', interval=2, many=30, few=5))
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    runner = Runner.from_cfg(cfg)
+    shown = []
+    with mock.patch.object(runner.visualizer, 'add_image', lambda *args: shown.append(args)):
+        runner.train()
+        assert len(shown) == 7 and {step for _, _, step in shown} == {2}
+        assert {'feature_norms', 'decomposition', 'reliability'} <= {name for name, _, _ in shown}
+        runner.test()
+    assert len(shown) == 14 and all(image.shape[2] == 3 for _, image, _ in shown)
+    assert not runner.model.head.fc._forward_pre_hooks
+
+
+def test_pictures_need_a_classifier():
+    hook, data = PicturesHook(), SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
+    with pytest.raises(ValueError, match='one DeconfoundLinear, got 0'):
+        hook.before_test_epoch(SimpleNamespace(model=torch.nn.Linear(1, 1), test_dataloader=data))
+    with pytest.raises(ValueError, match='class_counts'):
+        hook.before_test_epoch(SimpleNamespace(model=DeconfoundLinear(8, 6), test_dataloader=data))
 
 
 def test_optimiser_without_momentum_is_refused():

@@ -109,6 +109,7 @@ one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
     "$python" -c 'import mmcv.ops'
 }
 
+analysis=(torchmetrics grad-cam onnx onnxruntime)
 if [ "$line" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
     detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest)
@@ -128,6 +129,7 @@ fi
 step cls 'MMEngine and MMPretrain: 1 minute' install "${classification[@]}"
 if [ "$extent" = all ]; then
     step all 'MMDetection and test tools' install "${detection[@]}"
+    step analysis 'Calibration, Grad-CAM, ONNX' install "${analysis[@]}"
 fi
 # What an unconstrained dependency may have replaced
 install "setuptools" numpy

@@ -1,35 +1,18 @@
-"""How accuracy depends on alpha: one pass over the images, then every alpha from the features."""
-from typing import Any, Dict, Iterable, List, Tuple
+"""How accuracy depends on alpha, from stored features."""
+from typing import Any, Dict, Iterable, Iterator, List
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcausal.evaluation.shot_accuracy import ShotAccuracy
-from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.deconfound_linear import DeconfoundLinear, check_alpha
+
+CHUNK = 4096  # images at a time
 
 
 @torch.no_grad()
-def collect_features(model: nn.Module, layer: nn.Module, dataloader: Iterable[Any]) -> Tuple[Tensor, Tensor]:
-    """The inputs (N, D) of ``layer`` and the labels (N,) of all images of a dataloader, on the CPU.
-
-    Args:
-        model: A classifier of MMPretrain that contains ``layer``, in evaluation mode.
-        layer: The classifier layer.
-        dataloader: Yields what ``model.test_step`` takes.
-    """
-    features: List[Tensor] = []
-    labels: List[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].float().cpu()))
-    try:
-        for batch in dataloader:
-            labels += [sample.gt_label.cpu() for sample in model.test_step(batch)]
-    finally:
-        handle.remove()
-    return torch.cat(features), torch.cat(labels)
-
-
-@torch.no_grad()
-def sweep_alpha(layer: DeconfoundLinear, features: Tensor, labels: Tensor, alphas: Iterable[float],
+def sweep_alpha(layer: DeconfoundLinear, features: Any, labels: Any, alphas: Iterable[float],
                 metric: ShotAccuracy) -> List[Dict[str, Any]]:
     """Accuracy in percent and entropy of the mean prediction, for each alpha.
 
@@ -37,28 +20,40 @@ def sweep_alpha(layer: DeconfoundLinear, features: Tensor, labels: Tensor, alpha
 
     Args:
         layer: A trained classifier with a head direction; its ``alpha`` and mode are left as they were.
-        features: (N, D), see :func:`collect_features`.
-        labels: (N,).
+        features: (N, D), a tensor or an array, in memory or mapped.
+        labels: (N,), likewise.
         alphas: Values of the trade-off.
         metric: Knows the class counts and the shot groups.
 
     Returns:
-        One dictionary per alpha, with ``alpha``, ``entropy`` and the keys of :class:`ShotAccuracy`.
+        One dictionary per alpha, with ``alpha``, ``normalizer``, ``entropy`` and the keys of :class:`ShotAccuracy`.
+
+    Raises:
+        ValueError: An alpha that is negative or not finite.
     """
-    before = layer.alpha, layer.training
-    layer.eval()
     results = []
-    try:
-        for alpha in alphas:
-            layer.alpha = float(alpha)
-            probs = layer(features.to(layer.weight.device)).softmax(-1).cpu()
-            accuracy = metric.compute_metrics(list(zip(labels.tolist(), probs.argmax(-1).tolist())))
-            results.append(dict(alpha=layer.alpha, entropy=_entropy(probs.mean(0)), **accuracy))
-    finally:
-        layer.alpha = before[0]
-        layer.train(before[1])
+    labels = np.asarray(labels)
+    for alpha in [check_alpha(alpha) for alpha in alphas]:
+        predictions: List[int] = []
+        total = torch.zeros(layer.out_features)
+        for probs in iterate_probs(layer, features, alpha):
+            predictions += probs.argmax(-1).tolist()
+            total += probs.sum(0)
+        accuracy = metric.compute_metrics(list(zip(labels.tolist(), predictions)))
+        entropy = float(torch.special.entr(total / len(predictions)).sum())
+        results.append(dict(alpha=alpha, normalizer=layer.normalizer, entropy=entropy, **accuracy))
     return results
 
 
-def _entropy(probs: Tensor) -> float:
-    return float(torch.special.entr(probs).sum())
+@torch.no_grad()
+def iterate_probs(layer: DeconfoundLinear, features: Any, alpha: Any) -> Iterator[Tensor]:
+    """The class probabilities (n, C) that ``layer`` gives with ``alpha`` to features (N, D), some images at a time."""
+    before = layer.alpha, layer.training
+    layer.eval().alpha = check_alpha(alpha)
+    try:
+        for start in range(0, len(features), CHUNK):
+            chunk = torch.as_tensor(np.asarray(features[start:start + CHUNK]), dtype=torch.float32)
+            yield layer(chunk.to(layer.weight.device)).softmax(-1).cpu()
+    finally:
+        layer.alpha = before[0]
+        layer.train(before[1])

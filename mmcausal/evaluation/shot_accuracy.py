@@ -8,6 +8,18 @@ from mmengine.logging import MMLogger
 from mmcausal.registry import METRICS
 
 
+def shot_groups(class_counts: Any, many: int = 100, few: int = 20) -> Dict[str, np.ndarray]:
+    """Which classes (C,) are many-shot (more than ``many`` training samples), few-shot (fewer than ``few``) or between.
+
+    Raises:
+        ValueError: ``few`` above ``many`` + 1, where a class would be both.
+    """
+    if few > many + 1:
+        raise ValueError(f'few must not be above many + 1, got few={few}, many={many}')
+    counts = np.asarray(class_counts)
+    return dict(many=counts > many, medium=(counts <= many) & (counts >= few), few=counts < few)
+
+
 @METRICS.register_module()
 class ShotAccuracy(BaseMetric):
     """Top-1 accuracy in percent, overall and over the many-, medium- and few-shot classes.
@@ -35,8 +47,7 @@ class ShotAccuracy(BaseMetric):
                  collect_device: str = 'cpu',
                  prefix: Optional[str] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if few > many + 1:
-            raise ValueError(f'few must not be above many + 1, got few={few}, many={many}')
+        shot_groups([], many, few)  # refuses wrong thresholds
         self.many = many
         self.few = few
         self.class_counts = class_counts
@@ -50,7 +61,7 @@ class ShotAccuracy(BaseMetric):
             self.results.append((int(label), int(sample['pred_label'])))
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, Any]:
-        counts = self._counts()
+        counts = self.counts()
         labels, predictions = np.array(results).T
         if labels.max() >= len(counts):
             raise ValueError(f'class_counts has {len(counts)} classes, but label {labels.max()} was tested')
@@ -60,7 +71,7 @@ class ShotAccuracy(BaseMetric):
             accuracy = 100 * correct / tested  # NaN for a class that was not tested
 
         metrics: Dict[str, Any] = dict(overall=float(100 * correct.sum() / tested.sum()))
-        for name, group in self._groups(counts).items():
+        for name, group in self.groups().items():
             if (tested[group] > 0).any():
                 metrics[name] = float(np.nanmean(accuracy[group]))
         if self.classwise:
@@ -68,7 +79,8 @@ class ShotAccuracy(BaseMetric):
             metrics['classwise'] = accuracy.tolist()
         return metrics
 
-    def _counts(self) -> np.ndarray:
+    def counts(self) -> np.ndarray:
+        """Training samples per class (C,)."""
         counts = self.class_counts
         if counts is None:
             counts = (self.dataset_meta or {}).get('class_counts')
@@ -77,13 +89,13 @@ class ShotAccuracy(BaseMetric):
                              "set with metainfo['class_counts']")
         return np.asarray(counts)
 
-    def _groups(self, counts: np.ndarray) -> Dict[str, np.ndarray]:
-        many, few = counts > self.many, counts < self.few
-        return dict(many=many, medium=~many & ~few, few=few)
+    def groups(self) -> Dict[str, np.ndarray]:
+        """Which classes (C,) belong to each shot group."""
+        return shot_groups(self.counts(), self.many, self.few)
 
     def _print_table(self, counts: np.ndarray, tested: np.ndarray, accuracy: np.ndarray) -> None:
         names = (self.dataset_meta or {}).get('classes', range(len(counts)))
-        shots = {label: shot for shot, group in self._groups(counts).items() for label in np.flatnonzero(group)}
+        shots = {label: shot for shot, group in self.groups().items() for label in np.flatnonzero(group)}
         lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}{"accuracy":>10}']
         for label in np.argsort(-counts, kind='stable'):
             lines.append(f'{str(names[label]):<24}{shots[label]:<8}{counts[label]:>8}{tested[label]:>8}'

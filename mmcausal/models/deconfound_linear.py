@@ -158,7 +158,7 @@ class DeconfoundLinear(nn.Linear):
             raise RuntimeError(
                 f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, and this classifier '
                 'has none: its mean_feature is zero. Train with custom_hooks=[dict(type="mmcausal.HeadDirectionHook")]'
-                ', or estimate it for a trained checkpoint with tools/analysis_tools/estimate_direction.py; '
+                ', or estimate it for a trained checkpoint with tools/analysis/estimate_direction.py; '
                 'alpha=0 gives the total effect')
         if self.alpha != 'auto':
             return float(self.alpha)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Dict
 
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader
 from mmengine.utils import track_iter_progress
 from torch import nn
+from trained import add_model_arguments, load_trained
 
 from mmcausal.hooks.class_prior_hook import give_image_counts
 from mmcausal.models import DeconfoundLinear, enable_tde
@@ -21,11 +21,8 @@ from mmcausal.models import DeconfoundLinear, enable_tde
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    add_model_arguments(parser)
     parser.add_argument('out', type=Path, help='new checkpoint; an existing file is not overwritten')
-    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer; not for detectors')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
     if args.out.exists():
         parser.error(f'{args.out} exists')
@@ -35,19 +32,12 @@ def parse_args() -> argparse.Namespace:
 @torch.no_grad()
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = str(Path('work_dirs') / 'estimate_direction')  # the training's own config stays
-    cfg.load_from = args.checkpoint
-    cfg.log_level = 'WARNING'
-    runner = Runner.from_cfg(cfg)
-    runner.load_or_resume()
-    model = runner.model.eval()
+    runner = load_trained(args, 'estimate_direction')
+    model = runner.model
     layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # observes its input; the rest of the model infers
-    dataloader = runner.build_dataloader(cfg.train_dataloader)
+    dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
     give_image_counts(model, dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)

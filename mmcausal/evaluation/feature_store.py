@@ -1,0 +1,133 @@
+"""The inputs of a classifier layer for every image of a data set, on disk: alpha needs the network no more."""
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Tuple, Union
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor, nn
+
+DTYPES = ('float32', 'float16')
+
+
+@torch.no_grad()
+def iterate_features(model: nn.Module, layer: nn.Module, dataloader: Iterable[Any]) -> Iterator[Tuple[Tensor, Tensor]]:
+    """The inputs (N, D) of ``layer`` and the labels (N,) of each batch of a dataloader, on the CPU.
+
+    Args:
+        model: A classifier of MMPretrain that contains ``layer``, in evaluation mode.
+        layer: The classifier layer.
+        dataloader: Yields what ``model.test_step`` takes.
+    """
+    inputs: List[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float().cpu()))
+    try:
+        for batch in dataloader:
+            samples = model.test_step(batch)
+            yield inputs.pop(), torch.cat([sample.gt_label.cpu() for sample in samples])
+    finally:
+        handle.remove()
+
+
+def collect_features(model: nn.Module, layer: nn.Module, dataloader: Iterable[Any]) -> Tuple[Tensor, Tensor]:
+    """All features (N, D) and labels (N,) of a dataloader, in memory; arguments as in :func:`iterate_features`."""
+    features, labels = zip(*iterate_features(model, layer, dataloader))
+    return torch.cat(features), torch.cat(labels)
+
+
+def hash_file(path: Union[str, Path]) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_dataset(dataset: Any) -> str:
+    """SHA-256 of a data set's labels and images (those in memory by their pixels, others by their paths), in order."""
+    digest = hashlib.sha256()
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        image = info['img_path'] if 'img_path' in info else np.ascontiguousarray(info['img'])
+        digest.update(image.encode() if isinstance(image, str) else image.tobytes())
+        digest.update(str(info['gt_label']).encode())
+    return digest.hexdigest()
+
+
+class FeatureStore:
+    """Features (N, D) and labels (N,) in a folder, mapped into memory; what is not yet there is appended.
+
+    Args:
+        folder: Where the store is, or will be.
+        identity: What the features depend on, e.g. hashes of checkpoint and data set.
+        num_images: N.
+        channels: D.
+        dtype: ``'float32'``, or ``'float16'`` for half the space. Half precision moves a few predictions in ten
+            thousand images.
+
+    Attributes:
+        features: (N, D), of which the first ``num_done`` are filled.
+        labels: (N,).
+
+    Raises:
+        ValueError: An unknown dtype, or a folder whose features depend on something else.
+    """
+
+    def __init__(self, folder: Union[str, Path], identity: Dict[str, Any], num_images: int, channels: int,
+                 dtype: str = 'float32') -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
+        self.folder = Path(folder)
+        self.identity = dict(identity, num_images=num_images, channels=channels, dtype=dtype)
+        is_new = not (self.folder / 'identity.json').exists()
+        if is_new:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        else:
+            self._check_identity()
+        self.features = self._array('features.npy', is_new, dtype, (num_images, channels))
+        self.labels = self._array('labels.npy', is_new, 'int64', (num_images, ))
+        if is_new:
+            self._write_done(0)
+            (self.folder / 'identity.json').write_text(json.dumps(self.identity, indent=1))
+        self.num_done = int((self.folder / 'num_done').read_text())
+
+    def _array(self, name: str, is_new: bool, dtype: str, shape: Tuple[int, ...]) -> np.memmap:
+        if is_new:
+            return open_memmap(self.folder / name, 'w+', dtype, shape)
+        return open_memmap(self.folder / name, 'r+')
+
+    def _check_identity(self) -> None:
+        found = json.loads((self.folder / 'identity.json').read_text())
+        for key in sorted(found.keys() | self.identity.keys()):
+            if found.get(key) != self.identity.get(key):
+                raise ValueError(f'{self.folder} holds features of another {key}: {found.get(key)!r}, wanted '
+                                 f'{self.identity.get(key)!r}. Remove it or name another folder')
+
+    def _write_done(self, num_done: int) -> None:
+        # Replaced whole, so that a run that is stopped here leaves the old number or the new one.
+        new = self.folder / 'num_done.new'
+        new.write_text(str(num_done))
+        new.replace(self.folder / 'num_done')
+        self.num_done = num_done
+
+    @property
+    def is_complete(self) -> bool:
+        return self.num_done == len(self.labels)
+
+    def append(self, features: Tensor, labels: Tensor) -> None:
+        """Add features (n, D) and labels (n,) of the next n images.
+
+        Raises:
+            ValueError: More images than are missing.
+        """
+        end = self.num_done + len(labels)
+        if end > len(self.labels):
+            raise ValueError(f'{self.folder} lacks {len(self.labels) - self.num_done} images, got {len(labels)}')
+        self.features[self.num_done:end] = features.numpy()
+        self.labels[self.num_done:end] = labels.numpy()
+        self.features.flush()
+        self.labels.flush()
+        self._write_done(end)

@@ -1,0 +1,90 @@
+"""Pictures of a classifier in the visualiser's back-ends (TensorBoard, W&B, files) after validation and test."""
+from typing import Any, List, Optional, Sequence
+
+import torch
+from mmengine.dist import collect_results, is_main_process
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from mmcausal.evaluation.shot_accuracy import shot_groups
+from mmcausal.hooks.utils import unwrap
+from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PicturesHook(Hook):
+    """Give :func:`mmcausal.visualization.classifier_pictures` of a classifier to MMEngine's ``Visualizer``.
+
+    After a validation the step is the epoch, after a test 0. Features of all images are kept in memory meanwhile.
+
+    Args:
+        interval: Validations from one set of pictures to the next.
+        many, few: See :func:`mmcausal.evaluation.shot_groups`.
+
+    Raises:
+        ValueError: Before the first batch, a model without exactly one :class:`mmcausal.models.DeconfoundLinear`, or a
+            data set without ``metainfo['class_counts']``.
+    """
+
+    def __init__(self, interval: int = 1, many: int = 100, few: int = 20) -> None:
+        shot_groups([], many, few)
+        self.interval = interval
+        self.many = many
+        self.few = few
+        self._validations = 0
+        self._samples: List[tuple] = []
+        self._input: Optional[Tensor] = None
+        self._handle: Any = None
+
+    def before_val_epoch(self, runner: Any) -> None:
+        self._validations += 1
+        if self._validations % self.interval == 0:
+            self._start(runner, runner.val_dataloader.dataset)
+
+    def before_test_epoch(self, runner: Any) -> None:
+        self._start(runner, runner.test_dataloader.dataset)
+
+    def _start(self, runner: Any, dataset: Any) -> None:
+        layers = [module for module in unwrap(runner.model).modules() if isinstance(module, DeconfoundLinear)]
+        if len(layers) != 1:
+            raise ValueError(f'PicturesHook needs a model with one DeconfoundLinear, got {len(layers)}')
+        if 'class_counts' not in dataset.metainfo:
+            raise ValueError(f"PicturesHook needs metainfo['class_counts'], which this {type(dataset).__name__} lacks")
+        self.layer, self.dataset, self._samples = layers[0], dataset, []
+        self._handle = self.layer.register_forward_pre_hook(self._remember)
+
+    def _remember(self, layer: DeconfoundLinear, args: tuple) -> None:
+        self._input = args[0].detach().float().cpu()
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
+                       outputs: Optional[Sequence[Any]] = None) -> None:
+        if self._handle is not None and self._input is not None and outputs is not None:
+            self._samples += zip(self._input, (sample.gt_label.cpu() for sample in outputs))
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+        self._finish(runner, runner.epoch)
+
+    def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
+        self._finish(runner, 0)
+
+    def _finish(self, runner: Any, step: int) -> None:
+        if self._handle is None:
+            return
+        self._handle.remove()
+        self._handle = None
+        samples = collect_results(self._samples, len(self.dataset), device='cpu')
+        self._samples = []
+        if is_main_process():
+            self._draw(runner, samples, step)
+
+    def _draw(self, runner: Any, samples: Any, step: int) -> None:
+        from mmcausal.visualization import classifier_pictures, to_image
+        features, labels = (torch.stack(values).numpy() for values in zip(*samples))
+        counts = self.dataset.metainfo['class_counts']
+        figures = classifier_pictures(self.layer, features, labels.reshape(-1), counts,
+                                      shot_groups(counts, self.many, self.few))
+        for name, figure in figures.items():
+            runner.visualizer.add_image(name, to_image(figure), step)

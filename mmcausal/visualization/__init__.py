@@ -1,0 +1,23 @@
+"""Pictures of one trained classifier, on Matplotlib axes: colour-blind safe, readable in a column of a paper."""
+from mmcausal.visualization.alpha import draw_alpha_sweep
+from mmcausal.visualization.classifier import classifier_pictures
+from mmcausal.visualization.features import (
+    draw_decomposition,
+    draw_direction_cosines,
+    draw_feature_norms,
+    draw_weight_norms,
+)
+from mmcausal.visualization.predictions import (
+    calibration_errors,
+    draw_class_accuracy,
+    draw_confusion,
+    draw_reliability,
+    shot_confusion,
+)
+from mmcausal.visualization.style import SHOT_COLORS, paper_figure, to_image
+
+__all__ = [
+    'SHOT_COLORS', 'calibration_errors', 'classifier_pictures', 'draw_alpha_sweep', 'draw_class_accuracy',
+    'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms', 'draw_reliability',
+    'draw_weight_norms', 'paper_figure', 'shot_confusion', 'to_image'
+]

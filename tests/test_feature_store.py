@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, sweep_alpha
+from mmcausal.models import DeconfoundLinear
+
+IDENTITY = dict(checkpoint='abc', dataset='def')
+
+
+def test_a_stopped_pass_goes_on_where_it_was(tmp_path):
+    features, labels = torch.randn(7, 4), torch.arange(7)
+    store = FeatureStore(tmp_path / 'store', IDENTITY, 7, 4)
+    store.append(features[:3], labels[:3])
+    del store
+
+    store = FeatureStore(tmp_path / 'store', IDENTITY, 7, 4)
+    assert store.num_done == 3 and not store.is_complete
+    store.append(features[3:], labels[3:])
+    assert store.is_complete
+    again = FeatureStore(tmp_path / 'store', IDENTITY, 7, 4)
+    assert np.array_equal(again.features, features.numpy()) and np.array_equal(again.labels, labels.numpy())
+    with pytest.raises(ValueError, match='lacks 0 images, got 1'):
+        again.append(features[:1], labels[:1])
+
+
+def test_half_precision_takes_half_the_space(tmp_path):
+    store = FeatureStore(tmp_path, IDENTITY, 2, 4, dtype='float16')
+    store.append(torch.full((2, 4), 0.1), torch.zeros(2))
+    assert store.features.nbytes == 16 and store.features[0, 0] == np.float16(0.1)
+    with pytest.raises(ValueError, match="dtype must be .* got 'int8'"):
+        FeatureStore(tmp_path / 'other', IDENTITY, 2, 4, dtype='int8')
+
+
+@pytest.mark.parametrize('key, value', [('checkpoint', 'xyz'), ('dataset', 'xyz'), ('channels', 5),
+                                        ('dtype', 'float16')])
+def test_features_of_something_else_are_refused(tmp_path, key, value):
+    FeatureStore(tmp_path, IDENTITY, 2, 4).append(torch.zeros(2, 4), torch.zeros(2))
+    arguments = dict(identity=IDENTITY, num_images=2, channels=4, dtype='float32')
+    if key in IDENTITY:
+        arguments['identity'] = dict(IDENTITY, **{key: value})
+    else:
+        arguments[key] = value
+    with pytest.raises(ValueError, match=f'features of another {key}: .* wanted {value!r}'):
+        FeatureStore(tmp_path, **arguments)
+    assert FeatureStore(tmp_path, IDENTITY, 2, 4).is_complete  # nothing is lost
+
+
+class Images:
+
+    def __init__(self, *infos):
+        self.infos = infos
+
+    def __len__(self):
+        return len(self.infos)
+
+    def get_data_info(self, index):
+        return self.infos[index]
+
+
+def test_hash_sees_images_labels_and_order():
+    a, b = dict(img=np.zeros((2, 2)), gt_label=0), dict(img_path='x.jpg', gt_label=1)
+    different = [Images(a, b), Images(b, a), Images(a), Images(dict(a, gt_label=1), b),
+                 Images(dict(a, img=np.ones((2, 2))), b), Images(a, dict(b, img_path='y.jpg'))]
+    assert len({hash_dataset(images) for images in different}) == len(different)
+    assert hash_dataset(Images(a, b)) == hash_dataset(Images(dict(a), dict(b)))
+
+
+@pytest.mark.parametrize('alphas', [[float('nan')], [0., float('inf')], [-1.]])
+def test_alpha_grid_must_be_finite(alphas):
+    layer = DeconfoundLinear(4, 3)
+    with pytest.raises(ValueError, match='alpha must be a non-negative number'):
+        sweep_alpha(layer, torch.zeros(2, 4), [0, 1], alphas, ShotAccuracy(class_counts=[9, 9, 9]))

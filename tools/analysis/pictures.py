@@ -1,0 +1,51 @@
+"""Pictures of one trained classifier: norms, head direction, accuracy per class, confusion, calibration.
+
+Features are stored on the first run and shared with sweep_alpha.py. mmcausal.PicturesHook draws the same pictures for
+TensorBoard or W&B while a model trains.
+"""
+import argparse
+from pathlib import Path
+
+import matplotlib
+from trained import add_feature_arguments, add_model_arguments, load_trained, shot_metric, stored_features
+
+from mmcausal.models import enable_tde
+from mmcausal.models.deconfound_linear import check_alpha
+
+matplotlib.use('Agg')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_model_arguments(parser)
+    add_feature_arguments(parser)
+    parser.add_argument('--alpha', type=float, default=1., help='of TDE; default 1')
+    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/pictures'), help='where the PNG files go')
+    args = parser.parse_args()
+    try:
+        check_alpha(args.alpha)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def main() -> None:
+    from mmcausal.visualization import classifier_pictures
+    args = parse_args()
+    runner = load_trained(args, 'pictures', untouched=True)
+    layer = enable_tde(runner.model, args.alpha, args.classifier)
+    runner.load_or_resume()
+    store, dataset = stored_features(runner, layer, args)
+    metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
+    for name, figure in pictures.items():
+        figure.savefig(args.out_dir / f'{name}.png')
+        print(args.out_dir / f'{name}.png')
+    if not layer.mean_feature.any():
+        print('The checkpoint has no head direction, so there are no pictures of it and of TDE; estimate_direction.py '
+              'adds one')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,97 @@
+"""What the analysis tools share: a trained classifier, and the features of its images."""
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Optional, Tuple
+
+from mmengine.config import Config, DictAction
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from mmengine.utils import ProgressBar
+from torch import nn
+from torch.utils.data import Subset
+
+from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, hash_file, iterate_features
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer of a classifier')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+
+
+def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--split', choices=['val', 'test'], default='val', help='dataloader of the config; default val')
+    parser.add_argument('--features', type=Path, help='folder of stored features; default: one for each checkpoint')
+    parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='of stored features')
+
+
+def load_trained(args: argparse.Namespace, name: str, untouched: bool = False) -> Runner:
+    """A quiet Runner with the model of ``args.config``, in evaluation mode, with the weights of ``args.checkpoint``.
+
+    With ``untouched``, the weights are left for the caller to load, after changes to the model.
+    """
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = str(Path('work_dirs') / name)  # the training's own config stays
+    cfg.load_from = args.checkpoint
+    cfg.log_level = 'WARNING'
+    runner = Runner.from_cfg(cfg)
+    if not untouched:
+        runner.load_or_resume()
+    runner.model.eval()
+    return runner
+
+
+def build_split(cfg: Config, split: str) -> Any:
+    return DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+
+
+def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace,
+                    dataset: Optional[Any] = None) -> Tuple[FeatureStore, Any]:
+    """The features of a split, computed where they are not stored yet, and the split's data set."""
+    loader = runner.cfg[f'{args.split}_dataloader']
+    dataset = build_split(runner.cfg, args.split) if dataset is None else dataset
+    checkpoint = hash_file(args.checkpoint)
+    identity = dict(checkpoint=checkpoint, dataset=hash_dataset(dataset), classifier=args.classifier,
+                    pipeline=repr(loader.dataset.get('pipeline')))
+    name = f'{Path(args.config).stem}_{args.split}_{checkpoint[:12]}'
+    folder = args.features or Path('work_dirs') / 'features' / name
+    store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
+    if not store.is_complete:
+        print(f'Features of {len(dataset) - store.num_done} images to {folder}', flush=True)
+        rest = Subset(dataset, range(store.num_done, len(dataset)))
+        sampler = dict(type='DefaultSampler', shuffle=False)
+        dataloader = runner.build_dataloader(dict(loader, dataset=rest, sampler=sampler))
+        progress = ProgressBar(len(rest))
+        for features, labels in iterate_features(runner.model, layer, dataloader):
+            store.append(features, labels)
+            progress.update(len(labels))
+        print()
+    return store, dataset
+
+
+def shot_metric(evaluator: Evaluator, dataset: Any) -> ShotAccuracy:
+    """The config's shot metric, told the class counts of a data set."""
+    metrics = [metric for metric in evaluator.metrics if isinstance(metric, ShotAccuracy)]
+    if not metrics:
+        sys.exit("The config's evaluator has no mmcausal.ShotAccuracy, which knows the class counts and shot groups")
+    metrics[0].dataset_meta = dataset.metainfo
+    metrics[0].classwise = False
+    return metrics[0]
+
+
+def refuse_test_images(cfg: Config, args: argparse.Namespace) -> Any:
+    """The data set of ``args.split``; without consent, exit where its images are those of the test split."""
+    dataset = build_split(cfg, args.split)
+    is_test = args.split == 'test' or hash_dataset(dataset) == hash_dataset(build_split(cfg, 'test'))
+    if is_test and not args.i_know_this_is_test:
+        sys.exit(f'The {args.split} split of {args.config} holds the test images, and what is chosen on them is no '
+                 'longer a result on them. Use a config with a validation split, as configs/cifar*_lt/*_holdout.py, or '
+                 'say --i-know-this-is-test')
+    return dataset
+
+
