@@ -29,8 +29,9 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    'NORMALIZERS', 'background_exempt', 'check_hyperparameters', 'deconfounded_logits', 'head_direction',
-    'head_effect', 'mean_cosine', 'total_direct_effect', 'unit_heads', 'update_moving_average'
+    'NORMALIZERS', 'background_exempt', 'check_hyperparameters', 'deconfounded_logits', 'folded_weight',
+    'head_direction', 'head_effect', 'mean_cosine', 'normalized_features', 'total_direct_effect', 'unit_heads',
+    'update_moving_average'
 ]
 
 _Function = TypeVar('_Function', bound=Callable[..., Tensor])
@@ -44,7 +45,7 @@ def _length(v: Tensor) -> Tensor:
 
 
 def _one(v: Tensor) -> Tensor:
-    return torch.ones_like(v[..., :1])
+    return v.new_ones(())
 
 
 # N(x, w) = feature part * weight part
@@ -97,7 +98,7 @@ def _heads(v: Tensor, num_heads: int) -> Tensor:
 
 def _divide(v: Tensor, norm: Tensor) -> Tensor:
     """``v / norm``, and ``v`` itself where the norm is zero: a zero vector stays zero and has a bounded gradient."""
-    return v / torch.where(norm > 0, norm, torch.ones_like(norm))
+    return v / norm.masked_fill(norm == 0, 1)
 
 
 def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: float,
@@ -224,6 +225,34 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
     """
     features, weights = _normalize(x, weight, num_heads, tau, gamma, normalizer)
     return _logits(features - alpha * _project(features, mean_feature, num_heads), weights)
+
+
+@_full_precision
+def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconfound') -> Tensor:
+    """Features (N, D) with each head divided by the feature part of the normaliser: the input of the one product.
+
+    >>> normalized_features(torch.tensor([[3., 4.]]), num_heads=1)
+    tensor([[0.6000, 0.8000]])
+    """
+    check_hyperparameters(x.shape[-1], num_heads, 1., 0., normalizer)
+    heads = _heads(x, num_heads)
+    return _divide(heads, NORMALIZERS[normalizer][0](heads)).flatten(-2)
+
+
+@_full_precision
+def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2, tau: float = 16.,
+                  gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
+    r"""One weight (C, D) for Eq. 8: ``total_direct_effect(x, ...) = normalized_features(x) @ folded_weight(...).T``.
+
+    The projection on the head direction is symmetric, so it can be taken from the weights, once, as well as from every
+    feature: at inference, TDE costs what the total effect does. Arguments as in :func:`total_direct_effect`.
+
+    >>> folded_weight(torch.tensor([[6., 8.], [-8., 6.]]), torch.tensor([2., 0.]), 1., num_heads=1, tau=1., gamma=0.)
+    tensor([[0.0000, 0.8000],
+            [0.0000, 0.6000]])
+    """
+    weights = _normalize(weight[:0], weight, num_heads, tau, gamma, normalizer)[1]
+    return (weights - alpha * _project(weights, mean_feature, num_heads)).flatten(-2)
 
 
 @_full_precision

@@ -81,8 +81,9 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     assert half != metrics(factual)
 
     # A sweep equals the single tests, refuses test images without consent, and its features serve the pictures too.
-    sweep = [sys.executable, 'tools/analysis/sweep_alpha.py', BASELINE, with_direction, '--features', tmp_path / 'store',
-             '--split', 'test', '--alphas', '0', '0.5', '--out', tmp_path / 'sweep.json']
+    features = ['--features', tmp_path / 'store', '--split', 'test']
+    sweep = [sys.executable, 'tools/analysis/sweep_alpha.py', BASELINE, with_direction, *features, '--alphas', '0',
+             '0.5', '--out', tmp_path / 'sweep.json']
     assert 'no longer a result on them' in run(*sweep, status=1) and not (tmp_path / 'store').exists()
     assert 'alpha must be a non-negative number' in run(*sweep, '--alphas', 'nan', status=2)
     assert 'best in overall on the test split' in run(*sweep, '--i-know-this-is-test')
@@ -91,7 +92,7 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
         assert {f'shot/{group}': point[group] for group in ('many', 'medium', 'few', 'overall')} == {
             key: value for key, value in single.items() if key.startswith('shot/')}
     assert (tmp_path / 'sweep_linear.png').stat().st_size > 10000
-    pictures = ['--features', tmp_path / 'store', '--split', 'test', '--out-dir', tmp_path / 'pictures']
+    pictures = [*features, '--out-dir', tmp_path / 'pictures']
     output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures)
     assert len(list((tmp_path / 'pictures').glob('*.png'))) == 7 and 'Features of' not in output
     assert 'features of another checkpoint' in run(

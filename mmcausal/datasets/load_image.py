@@ -15,8 +15,8 @@ from mmcv.transforms import LoadImageFromFile  # noqa: E402
 class LoadImage(LoadImageFromFile):
     """Same as MMCV's ``LoadImageFromFile``, except that unreadable images are named, counted and may be passed over.
 
-    In training, a data set draws another image in place of one that is passed over. In testing it stops all the same:
-    a figure over fewer images than the list names would not be what it says.
+    It is for training, where a data set draws another image in place of one that is passed over. A test stops all the
+    same: a figure over fewer images than the list names would not be what it says.
 
     Args:
         max_unreadable: How many unreadable images each loading process passes over before it stops; 0 stops at the

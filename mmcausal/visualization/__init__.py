@@ -7,6 +7,7 @@ from mmcausal.visualization.features import (
     draw_feature_norms,
     draw_weight_norms,
 )
+from mmcausal.visualization.grad_cam import draw_grad_cam, grad_cams
 from mmcausal.visualization.predictions import (
     calibration_errors,
     draw_class_accuracy,
@@ -18,6 +19,6 @@ from mmcausal.visualization.style import SHOT_COLORS, paper_figure, to_image
 
 __all__ = [
     'SHOT_COLORS', 'calibration_errors', 'classifier_pictures', 'draw_alpha_sweep', 'draw_class_accuracy',
-    'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms', 'draw_reliability',
-    'draw_weight_norms', 'paper_figure', 'shot_confusion', 'to_image'
+    'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms', 'draw_grad_cam',
+    'draw_reliability', 'draw_weight_norms', 'grad_cams', 'paper_figure', 'shot_confusion', 'to_image'
 ]

@@ -1,0 +1,64 @@
+"""What people run on single images: the hosts' inferencers and the demo, on checkpoints of this package."""
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from test_image_list import write_image
+from test_tools import run
+
+from mmcausal.registry import MODELS
+
+CONFIG = 'configs/imagenet_lt/deconfound-tde_r10_90e.py'
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """An untrained ResNet-10 with a head direction."""
+    cfg = Config.fromfile(CONFIG)
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model.init_weights()
+    with torch.no_grad():
+        model.head.fc(model.extract_feat(torch.randn(4, 3, 64, 64))[-1])
+    model.head.fc.update_direction(0.)
+    path = tmp_path_factory.mktemp('demo') / 'r10.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+def test_the_demo_shows_both(checkpoint, tmp_path):
+    write_image(tmp_path / 'image.jpg')
+    output = run(sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', CONFIG, checkpoint, '--alpha', '2', '--out',
+                 tmp_path / 'demo.png')
+    table = output[output.index('total effect'):].splitlines()
+    assert table[0].split() == ['total', 'effect', 'TDE,', 'alpha', '2.00'] and len(table) == 7
+    assert all(line.count('%') == 2 for line in table[1:6])
+    assert (tmp_path / 'demo.png').stat().st_size > 10000
+    assert 'is no file' in run(sys.executable, 'tools/demo.py', 'nowhere.jpg', CONFIG, checkpoint, status=2)
+
+
+def test_the_hosts_inferencer_takes_our_checkpoints(checkpoint, tmp_path):
+    from mmpretrain import ImageClassificationInferencer
+    write_image(tmp_path / 'image.jpg')
+    inferencer = ImageClassificationInferencer(CONFIG, pretrained=str(checkpoint), device='cpu')
+    result = inferencer(str(tmp_path / 'image.jpg'))[0]
+    assert np.asarray(result['pred_scores']).sum() == pytest.approx(1, abs=1e-4)
+    assert inferencer.model.head.fc.alpha == 3 and inferencer.model.head.fc.mean_feature.any()
+
+
+def test_heat_maps_are_of_the_classes_predicted(checkpoint):
+    from mmcausal.visualization import grad_cams
+    model = MODELS.build(Config.fromfile(CONFIG).model)
+    model.load_state_dict(torch.load(checkpoint, map_location='cpu')['state_dict'], strict=False)
+    image, layer = torch.randn(3, 64, 64), model.eval().head.fc
+    maps = grad_cams(model, layer, image, 2.)
+    assert layer.alpha == 3
+    for name, alpha in (('total effect', 0.), ('TDE', 2.)):
+        layer.alpha = alpha
+        label, heat = maps[name]
+        assert label == int(model(image[None], mode='tensor').argmax())
+        assert heat.shape == (64, 64) and 0 <= heat.min() and heat.max() <= 1

@@ -1,0 +1,89 @@
+"""What a trained classifier sees in one image: the first five classes by total effect and by TDE, side by side.
+
+Prints them and saves a picture with both, and where the network looks for each (Grad-CAM).
+"""
+import argparse
+from pathlib import Path
+from typing import List, Tuple
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmpretrain import ImageClassificationInferencer
+
+from mmcausal.models import enable_tde
+from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.visualization import draw_grad_cam, grad_cams, paper_figure
+
+Ranking = List[Tuple[str, float]]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('image', type=Path)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint', help='a checkpoint with a head direction')
+    parser.add_argument('--alpha', type=float, help="of TDE; default: the config's if it is above 0, else 1")
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='picture')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    args = parser.parse_args()
+    if not args.image.is_file():
+        parser.error(f'{args.image} is no file')
+    return args
+
+
+def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndarray:
+    """The image (H, W, 3) with its colours in the order that the model's data preprocessor takes."""
+    image = mmcv.imread(str(path))  # BGR
+    if inferencer.model.data_preprocessor.to_rgb:
+        return image
+    return np.ascontiguousarray(image[..., ::-1])  # CIFAR's models are trained on RGB and convert nothing
+
+
+def top_classes(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
+                number: int = 5) -> Ranking:
+    """Class names and probabilities, most probable first."""
+    layer.alpha = alpha
+    scores = np.asarray(inferencer(image)[0]['pred_scores'])
+    names = inferencer.classes or list(map(str, range(len(scores))))
+    return [(names[label], float(scores[label])) for label in np.argsort(-scores)[:number]]
+
+
+def draw(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
+         rankings: List[Ranking], out: Path) -> None:
+    data = next(iter(inferencer.preprocess([image])))
+    ready = inferencer.model.data_preprocessor(data)['inputs'][0]
+    shown = data['inputs'][0].permute(1, 2, 0).numpy()
+    if inferencer.model.data_preprocessor.to_rgb:
+        shown = shown[..., ::-1]
+    figure, panels = paper_figure(columns=2)
+    cams = grad_cams(inferencer.model, layer, ready, alpha)
+    for axes, (name, (_, heat)), ranking in zip(panels, cams.items(), rankings):
+        lines = '\n'.join(f'{label} {100 * score:.1f} %' for label, score in ranking)
+        draw_grad_cam(axes, shown.astype(np.uint8), heat, f'{name}\n{lines}')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
+    alpha = args.alpha if args.alpha is not None else cfg.model.head.get('alpha') or 1.
+    layer = enable_tde(inferencer.model, alpha)
+    alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
+    image = read_image(inferencer, args.image)
+    factual, direct = rankings = [top_classes(inferencer, layer, image, value) for value in (0., alpha)]
+    print(f'{"total effect":<40}TDE, alpha {alpha:.2f}')
+    for (a, score_a), (b, score_b) in zip(factual, direct):
+        print(f'{100 * score_a:>6.2f} %  {a:<29}{100 * score_b:>6.2f} %  {b}')
+    draw(inferencer, layer, image, alpha, rankings, args.out)
+    print(f'Picture: {args.out}')
+
+
+if __name__ == '__main__':
+    main()

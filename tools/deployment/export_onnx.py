@@ -1,0 +1,68 @@
+"""Export a trained classifier with its TDE to ONNX, and compare it with PyTorch in onnxruntime.
+
+The input `images` (N, channels, H, W) are 0 to 255, RGB where the images have colours; the normalisation is in the
+graph. The output is `logits` (N, C); their softmax is the distribution. The head direction and alpha are folded into
+the weights: TDE costs nothing at inference.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+
+from mmcausal.models import enable_tde
+from mmcausal.models.deployed_classifier import DeployedClassifier
+from mmcausal.registry import MODELS
+
+TOLERANCE = 1e-4
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('out', type=Path, help='.onnx file')
+    parser.add_argument('--alpha', type=float, help="of TDE; default: the config's, 0 for a stock classifier")
+    parser.add_argument('--image-size', type=int, nargs=2, default=(224, 224), metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--channels', type=int, default=3)
+    parser.add_argument('--opset', type=int, default=17)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    return parser.parse_args()
+
+
+def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.get('data_preprocessor')))
+    alpha = cfg.model.head.get('alpha', 0.) if args.alpha is None else args.alpha
+    enable_tde(model, alpha)
+    load_checkpoint(model, args.checkpoint, map_location='cpu')
+    return model.eval()
+
+
+@torch.no_grad()
+def main() -> None:
+    args = parse_args()
+    deployed = DeployedClassifier(load_classifier(args)).eval()
+    images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(deployed, images, str(args.out), input_names=['images'], output_names=['logits'],
+                      dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset)
+
+    session = onnxruntime.InferenceSession(str(args.out), providers=['CPUExecutionProvider'])
+    images = torch.randint(0, 256, (5, args.channels, *args.image_size)).float()
+    difference = np.abs(session.run(None, dict(images=images.numpy()))[0] - deployed(images).numpy()).max()
+    print(f'{args.out}: logits of onnxruntime and PyTorch differ by at most {difference:.1e}')
+    if not difference < TOLERANCE:
+        sys.exit(f'That is more than {TOLERANCE}')
+
+
+if __name__ == '__main__':
+    main()
