@@ -62,6 +62,15 @@ def test_two_ranks_test_as_one(two_rank_checkpoint, tmp_path):
     assert metrics(tmp_path / 'two.json') == metrics(tmp_path / 'one.json') != {}
 
 
+def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
+    tool = [sys.executable, 'tools/analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store']
+    output = run(*tool, '--split', 'test', '--alpha', '0.5', '--out', tmp_path / 'report.html')
+    assert f'Report: {tmp_path}/report.html' in output
+    page = (tmp_path / 'report.html').read_text()
+    assert page.count('src="data:image/png') == 8 and 'TDE, alpha 0.5' in page and 'few' in page
+    assert 'must hold the config of one training' in run(*tool[:2], tmp_path, status=1)
+
+
 def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     with_direction = tmp_path / 'with_direction.pth'
     run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, with_direction)

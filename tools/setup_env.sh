@@ -112,10 +112,10 @@ one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
 analysis=(torchmetrics grad-cam onnx onnxruntime)
 if [ "$line" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
-    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest)
+    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest selenium)
 else
     classification=(onedl-mmengine onedl-mmpretrain onedl-mim scikit-learn matplotlib)
-    detection=(onedl-mmdetection lvis hotcoco pytest)
+    detection=(onedl-mmdetection lvis hotcoco pytest selenium)
 fi
 
 say "mmcausal, $line line, '$extent', into $("$python" -c 'import sys; print(sys.prefix)')"

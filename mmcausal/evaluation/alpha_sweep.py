@@ -45,6 +45,11 @@ def sweep_alpha(layer: DeconfoundLinear, features: Any, labels: Any, alphas: Ite
     return results
 
 
+def predict(layer: DeconfoundLinear, features: Any, alpha: Any) -> np.ndarray:
+    """The classes (N,) that ``layer`` predicts with ``alpha`` for features (N, D)."""
+    return np.concatenate([probs.argmax(-1).numpy() for probs in iterate_probs(layer, features, alpha)])
+
+
 @torch.no_grad()
 def iterate_probs(layer: DeconfoundLinear, features: Any, alpha: Any) -> Iterator[Tensor]:
     """The class probabilities (n, C) that ``layer`` gives with ``alpha`` to features (N, D), some images at a time."""

@@ -15,10 +15,12 @@ from mmcausal.visualization.predictions import (
     draw_reliability,
     shot_confusion,
 )
+from mmcausal.visualization.report import class_rows, report_page
 from mmcausal.visualization.style import SHOT_COLORS, paper_figure, to_image
 
 __all__ = [
-    'SHOT_COLORS', 'calibration_errors', 'classifier_pictures', 'draw_alpha_sweep', 'draw_class_accuracy',
-    'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms', 'draw_grad_cam',
-    'draw_reliability', 'draw_weight_norms', 'grad_cams', 'paper_figure', 'shot_confusion', 'to_image'
+    'SHOT_COLORS', 'calibration_errors', 'class_rows', 'classifier_pictures', 'draw_alpha_sweep',
+    'draw_class_accuracy', 'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms',
+    'draw_grad_cam', 'draw_reliability', 'draw_weight_norms', 'grad_cams', 'paper_figure', 'report_page',
+    'shot_confusion', 'to_image'
 ]

@@ -38,6 +38,7 @@ def load_trained(args: argparse.Namespace, name: str, untouched: bool = False) -
         cfg.merge_from_dict(args.cfg_options)
     cfg.work_dir = str(Path('work_dirs') / name)  # the training's own config stays
     cfg.load_from = args.checkpoint
+    cfg.launcher, cfg.resume = 'none', False  # a config that a training dumped has its own
     cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
     if not untouched:

@@ -1,0 +1,94 @@
+"""One HTML page about a trained classifier: accuracies, pictures, a table of classes that sorts and filters, config.
+
+It takes a work directory: the config that a training left there, and its last checkpoint unless another is named.
+Features are stored on the first run and shared with sweep_alpha.py and pictures.py.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from mmengine.config import Config, DictAction
+from trained import add_feature_arguments, load_trained, shot_metric, stored_features
+
+from mmcausal.evaluation import sweep_alpha
+from mmcausal.evaluation.alpha_sweep import predict
+from mmcausal.models import enable_tde
+from mmcausal.models.deconfound_linear import check_alpha
+
+matplotlib.use('Agg')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', type=Path)
+    parser.add_argument('--checkpoint', help='default: the last one')
+    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
+    add_feature_arguments(parser)
+    parser.add_argument('--alpha', type=float, default=1., help='of TDE; default 1')
+    parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    args = parser.parse_args()
+    try:
+        check_alpha(args.alpha)
+    except ValueError as error:
+        parser.error(str(error))
+    args.config = find_config(args.work_dir)
+    args.checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
+    args.out = args.out or args.work_dir / 'report.html'
+    return args
+
+
+def find_config(work_dir: Path) -> str:
+    configs = sorted(work_dir.glob('*.py'))
+    if len(configs) != 1:
+        sys.exit(f'{work_dir} must hold the config of one training, and has {[path.name for path in configs]}')
+    return str(configs[0])
+
+
+def find_checkpoint(work_dir: Path) -> str:
+    last = work_dir / 'last_checkpoint'
+    if not last.exists():
+        sys.exit(f'{work_dir} has no last_checkpoint; name one with --checkpoint')
+    checkpoint = Path(last.read_text().strip())
+    return str(checkpoint if checkpoint.exists() else work_dir / checkpoint.name)  # the directory may have moved
+
+
+def main() -> None:
+    from mmcausal.visualization import class_rows, classifier_pictures, draw_alpha_sweep, paper_figure, report_page
+    args = parse_args()
+    runner = load_trained(args, 'report', untouched=True)
+    layer = enable_tde(runner.model, args.alpha, args.classifier)
+    runner.load_or_resume()
+    layer.resolved_alpha()  # refuses a checkpoint without a direction
+    store, dataset = stored_features(runner, layer, args)
+    metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
+
+    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
+    alphas = sorted({*np.linspace(0, 3, 31).round(2).tolist(), args.alpha})
+    points = sweep_alpha(layer, store.features, store.labels, alphas, metric)
+    figures['alpha_sweep'], axes = paper_figure()
+    draw_alpha_sweep(axes, points, {'this page': args.alpha})
+
+    names = {'total effect': 0., f'TDE, alpha {args.alpha:g}': args.alpha}
+    groups = [group for group in ('many', 'medium', 'few', 'overall') if group in points[0]]
+    by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}
+    predictions = {name: predict(layer, store.features, alpha) for name, alpha in names.items()}
+    rows = class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(), metric.groups(),
+                      np.asarray(store.labels), predictions)
+    page = report_page(
+        title=Path(args.config).stem,
+        summary=f'{len(store.labels)} images of the {args.split} split, checkpoint {Path(args.checkpoint).name}.',
+        config_name=Path(args.config).name,
+        config=Config.fromfile(args.config).pretty_text,
+        accuracies={name: by_alpha[alpha] for name, alpha in names.items()},
+        figures=figures,
+        rows=rows)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(page, encoding='utf-8')
+    print(f'Report: {args.out}')
+
+
+if __name__ == '__main__':
+    main()
