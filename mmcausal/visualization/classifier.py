@@ -63,5 +63,5 @@ def _one_each(draw: Callable[..., None], values: Dict[str, np.ndarray], argument
     figure, panels = paper_figure(columns=len(values))
     for axes, (name, value) in zip(np.atleast_1d(panels), values.items()):
         draw(axes, *arguments(value))
-        axes.set_title(name)
+        axes.set_title(name, fontsize=8)
     return figure

@@ -30,13 +30,14 @@ def by_rank(class_counts: np.ndarray) -> np.ndarray:
 def draw_feature_norms(axes: Any, features: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
     """Mean length of the feature by class rank (Figure 1b of the paper)."""
     norms = class_means(np.linalg.norm(features, axis=1), labels, len(class_counts))
-    axes.plot(norms[by_rank(class_counts)], 'o', color=SHOT_COLORS['many'])
+    axes.plot(norms[by_rank(class_counts)], 'o', markersize=3, color=SHOT_COLORS['many'])
     axes.set(xlabel='class rank, most frequent first', ylabel='mean length of the feature', ylim=(0, None))
 
 
 def draw_weight_norms(axes: Any, weight: np.ndarray, class_counts: np.ndarray) -> None:
     """Length of the classifier's weights by class rank (Figure 6 of the paper)."""
-    axes.plot(np.linalg.norm(weight, axis=1)[by_rank(class_counts)], 'o', color=SHOT_COLORS['few'])
+    axes.plot(np.linalg.norm(weight, axis=1)[by_rank(class_counts)], 'o', markersize=3,
+              color=SHOT_COLORS['few'])
     axes.set(xlabel='class rank, most frequent first', ylabel='length of the weight', ylim=(0, None))
 
 
@@ -74,6 +75,6 @@ def draw_decomposition(axes: Any, features: np.ndarray, labels: np.ndarray, mean
     num_classes = len(next(iter(groups.values())))
     parts = [class_means(part.flatten(1).norm(dim=1).numpy(), labels, num_classes) for part in (along, rest)]
     for name, group in groups.items():
-        axes.plot(parts[0][group], parts[1][group], 'o', color=SHOT_COLORS[name], label=name, alpha=0.8)
+        axes.plot(parts[0][group], parts[1][group], 'o', markersize=4, color=SHOT_COLORS[name], label=name, alpha=0.8)
     axes.set(xlabel='length along the head direction', ylabel='length of the rest', xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(fontsize=6, loc='lower left')

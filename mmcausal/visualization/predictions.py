@@ -24,7 +24,7 @@ def draw_class_accuracy(axes: Any, labels: np.ndarray, predictions: Dict[str, np
     window = max(num_classes // 20, 1)  # so many classes are noisy
     for (name, predicted), color, marker in zip(predictions.items(), LINE_COLORS[1:], MARKERS):
         accuracy = 100 * class_means((predicted == labels).astype(float), labels, num_classes)[by_rank(class_counts)]
-        axes.plot(accuracy, marker, color=color, alpha=0.35 if window > 1 else 1)
+        axes.plot(accuracy, marker, markersize=3, color=color, alpha=0.35 if window > 1 else 1)
         smooth = np.convolve(np.nan_to_num(accuracy), np.ones(window) / window, 'valid')
         axes.plot(np.arange(len(smooth)) + (window - 1) / 2, smooth, color=color, label=name)
     axes.set(xlabel='class rank, most frequent first', ylabel='accuracy (%)', ylim=(0, 102))
@@ -79,6 +79,7 @@ def draw_reliability(axes: Any, probs: np.ndarray, labels: np.ndarray, groups: D
         members = groups[name][labels]
         accuracy = 100 * class_means(correct[members].astype(float), bins[members], NUM_BINS)
         middle = class_means(confidence[members], bins[members], NUM_BINS)
-        axes.plot(middle, accuracy, marker='o', color=SHOT_COLORS[name], label=f'{name}: ECE {error:.1f} %')
+        axes.plot(middle, accuracy, marker='o', markersize=3, color=SHOT_COLORS[name],
+                  label=f'{name}: ECE {error:.1f} %')
     axes.set(xlabel='confidence', ylabel='accuracy (%)', xlim=(0, 1), ylim=(0, 102))
     axes.legend(fontsize=6, loc='upper left')

@@ -13,7 +13,7 @@ from mmcausal.visualization.features import class_means
 
 TEMPLATE = Path(__file__).with_name('report.html')
 CAPTIONS = {
-    'class_accuracy': 'Accuracy of each class, most frequent first; the lines are moving averages.',
+    'class_accuracy': 'Accuracy of each class, most frequent first. With many classes, the lines average neighbours.',
     'alpha_sweep': 'Accuracy of the shot groups by alpha.',
     'feature_norms': 'Mean length of the feature, by class rank.',
     'weight_norms': 'Length of the classifier weight, by class rank.',
