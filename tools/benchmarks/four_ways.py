@@ -1,0 +1,67 @@
+"""What the detection benchmarks share: two trained detectors, tested four ways."""
+import json
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, Sequence, Tuple
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+CLASSIFIER = 'model.roi_head.classifier'
+# row of the table: which of the two detectors, changes at test time
+ROWS = {
+    'baseline': ('baseline', {}),
+    'de-confound': ('tde', {f'{CLASSIFIER}.alpha': 0.}),
+    'de-confound-TDE': ('tde', {}),
+    'TDE, background not exempted': ('tde', {f'{CLASSIFIER}.exempt_background': False}),
+    "de-confound-TDE, alpha='auto'": ('tde', {f'{CLASSIFIER}.alpha': 'auto'}),
+}
+Metrics = Dict[str, float]
+# Makes the config of 'baseline' or of 'tde'
+MakeConfig = Callable[[str], Config]
+
+
+def build_runner(cfg: Config, work_dir: Path, changes: dict) -> Runner:
+    cfg.merge_from_dict(changes)
+    cfg.work_dir, cfg.experiment_name = str(work_dir), f'{work_dir.name}_{time.time_ns()}'
+    return Runner.from_cfg(cfg)
+
+
+def train_once(make_config: MakeConfig, kind: str, seed: int, work_dir: Path) -> Path:
+    """The last checkpoint in ``work_dir``; what is already trained there is not trained again."""
+    cfg = make_config(kind)
+    last = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+    if not last.exists():
+        changes = {'randomness.seed': seed, 'default_hooks.checkpoint.max_keep_ckpts': 1, 'resume': True}
+        build_runner(cfg, work_dir, changes).train()
+    return last
+
+
+def test_four_ways(make_config: MakeConfig, seed: int, work_dir: Path) -> Dict[str, Metrics]:
+    """Train both detectors with a seed and test them: figures in percent, by row and name."""
+    results = {}
+    for row, (kind, changes) in ROWS.items():
+        checkpoint = train_once(make_config, kind, seed, work_dir / f'{kind}_{seed}')
+        runner = build_runner(make_config(kind), work_dir / f'test_{seed}', {**changes, 'load_from': str(checkpoint)})
+        results[row] = {key.split('/')[-1]: 100 * value for key, value in runner.test().items()}
+    return results
+
+
+def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -> None:
+    """Mean and standard deviation over seeds, for boxes and masks."""
+    for kind in ('bbox', 'segm'):
+        print(f'\n{kind}, mean ± standard deviation over {len(seeds)} seeds')
+        print(f'{"":<30}' + ''.join(f'{figure:>14}' for figure in figures))
+        for row in ROWS:
+            values = np.array([[result[row][f'{kind}_{figure}'] for figure in figures] for result in seeds])
+            spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(figures))
+            print(f'{row:<30}' + ''.join(f'{mean:>8.1f} ± {std:<3.1f}' for mean, std in zip(values.mean(0), spread)))
+
+
+def losses(work_dir: Path) -> List[Metrics]:
+    """The training log of the newest run in ``work_dir``: epoch and loss."""
+    log = max(work_dir.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [dict(epoch=line['epoch'], loss=line['loss']) for line in lines if 'loss' in line]
