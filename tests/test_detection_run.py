@@ -94,6 +94,28 @@ def test_stock_detector_gets_directions_and_tde(shapes, tmp_path):
     assert 'bbox_AP' in output
 
 
+def test_sweep_of_a_detector_equals_single_tests(shapes, tmp_path):
+    cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path / 'work')
+    cfg.val_evaluator.metric = cfg.test_evaluator.metric = 'bbox'
+    cfg.train_cfg.val_interval = 2
+    Runner.from_cfg(cfg).train()
+    config = tmp_path / 'tde.py'
+    cfg.dump(config)
+    checkpoint = tmp_path / 'work' / 'epoch_1.pth'
+    sweep = [sys.executable, 'tools/analysis/sweep_detector_alpha.py', config, checkpoint, '--features',
+             tmp_path / 'store', '--dtype', 'float32', '--alphas', '0', '1.5', '--out', tmp_path / 'sweep.json']
+    assert 'no longer a result on them' in run(*sweep, status=1)
+    assert 'Proposals of 24 images' in run(*sweep, '--i-know-this-is-test')
+    assert 'Proposals of' not in run(*sweep, '--i-know-this-is-test', '--backend', 'hotcoco')
+    cfg.load_from = str(checkpoint)
+    for point in json.loads((tmp_path / 'sweep.json').read_text())['points']:
+        cfg.model.roi_head.classifier.alpha = point['alpha']
+        cfg.experiment_name = f"single_{point['alpha']}"
+        single = Runner.from_cfg(cfg).test()
+        for figure in ('AP', 'APr', 'APc', 'APf'):
+            assert point[figure] == pytest.approx(100 * single[f'lvis/bbox_{figure}'], abs=0.02)
+
+
 def test_repeat_factor_sampling_and_equalization_loss(shapes, tmp_path):
     cfg = shapes_cfg('cascade_baseline_r18', shapes, tmp_path)
     cfg.train_dataloader.dataset = dict(

@@ -12,7 +12,8 @@ __all__ = [
 
 if is_installed('mmdet'):
     from mmcausal.evaluation.lvis_metric import LVISMetric
-    __all__ += ['LVISMetric']
+    from mmcausal.evaluation.proposal_store import ProposalStore, detect_again, iterate_proposals
+    __all__ += ['LVISMetric', 'ProposalStore', 'detect_again', 'iterate_proposals']
 
 
 def __getattr__(name: str) -> Any:

@@ -53,8 +53,32 @@ def hash_dataset(dataset: Any) -> str:
         info = dataset.get_data_info(index)
         image = info['img_path'] if 'img_path' in info else np.ascontiguousarray(info['img'])
         digest.update(image.encode() if isinstance(image, str) else image.tobytes())
-        digest.update(str(info['gt_label']).encode())
+        digest.update(str(_labels(info)).encode())
     return digest.hexdigest()
+
+
+def _labels(info: Dict[str, Any]) -> Any:
+    if 'gt_label' in info:
+        return info['gt_label']
+    return [(instance['bbox_label'], instance['bbox']) for instance in info['instances']]
+
+
+def check_identity(folder: Path, identity: Dict[str, Any]) -> None:
+    """Note in ``folder``, made where it is missing, what its features depend on.
+
+    Raises:
+        ValueError: A folder whose features depend on something else.
+    """
+    file = folder / 'identity.json'
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(identity, indent=1))
+        return
+    found = json.loads(file.read_text())
+    for key in sorted(found.keys() | identity.keys()):
+        if found.get(key) != identity.get(key):
+            raise ValueError(f'{folder} holds features of another {key}: {found.get(key)!r}, wanted '
+                             f'{identity.get(key)!r}. Remove it or name another folder')
 
 
 class FeatureStore:
@@ -82,29 +106,18 @@ class FeatureStore:
             raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
         self.folder = Path(folder)
         self.identity = dict(identity, num_images=num_images, channels=channels, dtype=dtype)
-        is_new = not (self.folder / 'identity.json').exists()
-        if is_new:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        else:
-            self._check_identity()
+        check_identity(self.folder, self.identity)
+        is_new = not (self.folder / 'num_done').exists()
         self.features = self._array('features.npy', is_new, dtype, (num_images, channels))
         self.labels = self._array('labels.npy', is_new, 'int64', (num_images, ))
         if is_new:
             self._write_done(0)
-            (self.folder / 'identity.json').write_text(json.dumps(self.identity, indent=1))
         self.num_done = int((self.folder / 'num_done').read_text())
 
     def _array(self, name: str, is_new: bool, dtype: str, shape: Tuple[int, ...]) -> np.memmap:
         if is_new:
             return open_memmap(self.folder / name, 'w+', dtype, shape)
         return open_memmap(self.folder / name, 'r+')
-
-    def _check_identity(self) -> None:
-        found = json.loads((self.folder / 'identity.json').read_text())
-        for key in sorted(found.keys() | self.identity.keys()):
-            if found.get(key) != self.identity.get(key):
-                raise ValueError(f'{self.folder} holds features of another {key}: {found.get(key)!r}, wanted '
-                                 f'{self.identity.get(key)!r}. Remove it or name another folder')
 
     def _write_done(self, num_done: int) -> None:
         # Replaced whole, so that a run that is stopped here leaves the old number or the new one.

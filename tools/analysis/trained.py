@@ -59,20 +59,30 @@ def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace,
     checkpoint = hash_file(args.checkpoint)
     identity = dict(checkpoint=checkpoint, dataset=hash_dataset(dataset), classifier=args.classifier,
                     pipeline=repr(loader.dataset.get('pipeline')))
-    name = f'{Path(args.config).stem}_{args.split}_{checkpoint[:12]}'
-    folder = args.features or Path('work_dirs') / 'features' / name
+    folder = features_folder(args, checkpoint)
     store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
     if not store.is_complete:
         print(f'Features of {len(dataset) - store.num_done} images to {folder}', flush=True)
-        rest = Subset(dataset, range(store.num_done, len(dataset)))
-        sampler = dict(type='DefaultSampler', shuffle=False)
-        dataloader = runner.build_dataloader(dict(loader, dataset=rest, sampler=sampler))
-        progress = ProgressBar(len(rest))
+        dataloader = rest_of(runner, loader, dataset, store.num_done)
+        progress = ProgressBar(len(dataset) - store.num_done)
         for features, labels in iterate_features(runner.model, layer, dataloader):
             store.append(features, labels)
             progress.update(len(labels))
         print()
     return store, dataset
+
+
+def features_folder(args: argparse.Namespace, checkpoint_hash: str) -> Path:
+    """Where features are stored unless the user says so."""
+    name = f'{Path(args.config).stem}_{args.split}_{checkpoint_hash[:12]}'
+    return args.features or Path('work_dirs') / 'features' / name
+
+
+def rest_of(runner: Runner, loader: dict, dataset: Any, num_done: int, **changes: Any) -> Any:
+    """A dataloader of the images after the first ``num_done``, in order."""
+    rest = Subset(dataset, range(num_done, len(dataset)))
+    return runner.build_dataloader(
+        dict(loader, dataset=rest, sampler=dict(type='DefaultSampler', shuffle=False), **changes))
 
 
 def shot_metric(evaluator: Evaluator, dataset: Any) -> ShotAccuracy:

@@ -1,0 +1,109 @@
+"""Box AP of a trained detector over alpha, and the alpha to use: chosen on validation images, never on test images.
+
+The network runs once over the split; what its box heads saw is stored (some megabytes an image: name fewer images with
+--num-images), and every alpha after that is classifier, NMS and evaluation alone. Masks would need the network again,
+so this is box AP. A cascade needs class-agnostic boxes, as the configs of LVIS have them.
+"""
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+from mmengine.runner import Runner
+from mmengine.utils import ProgressBar
+from trained import (
+    add_feature_arguments,
+    add_model_arguments,
+    features_folder,
+    load_trained,
+    refuse_test_images,
+    rest_of,
+)
+
+from mmcausal.evaluation import LVISMetric, ProposalStore, detect_again, hash_dataset, hash_file, iterate_proposals
+from mmcausal.evaluation.proposal_store import check_alpha_free_boxes
+from mmcausal.models import enable_detector_tde
+from mmcausal.models.deconfound_linear import check_alpha
+
+FIGURES = ('AP', 'APr', 'APc', 'APf')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_model_arguments(parser)
+    add_feature_arguments(parser)
+    parser.set_defaults(dtype='float16')
+    parser.add_argument('--alphas', type=float, nargs='+', default=[0, 0.5, 1, 1.5, 2, 2.5])
+    parser.add_argument('--num-images', type=int, help='take the first images of the split only')
+    parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
+    parser.add_argument('--select', choices=FIGURES, default='AP', help='what the chosen alpha is best in')
+    parser.add_argument('--out', type=Path, help='JSON file for the results')
+    parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
+    args = parser.parse_args()
+    try:
+        args.alphas = [check_alpha(alpha) for alpha in args.alphas]
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: Any) -> ProposalStore:
+    loader = runner.cfg[f'{args.split}_dataloader']
+    checkpoint = hash_file(args.checkpoint)
+    identity = dict(checkpoint=checkpoint, dataset=hash_dataset(dataset), pipeline=repr(loader.dataset.get('pipeline')))
+    store = ProposalStore(features_folder(args, checkpoint), identity, args.dtype)
+    if len(store) < len(dataset):
+        print(f'Proposals of {len(dataset) - len(store)} images to {store.folder}', flush=True)
+        progress = ProgressBar(len(dataset) - len(store))
+        dataloader = rest_of(runner, loader, dataset, len(store), batch_size=1)
+        for proposals in iterate_proposals(runner.model, dataloader):
+            store.append(proposals)
+            progress.update()
+        print()
+    return store
+
+
+def average_precision(model: Any, store: ProposalStore, alpha: float, metric: LVISMetric) -> Dict[str, float]:
+    for proposals in store:
+        meta = proposals['img_meta']
+        metric.process({}, [dict(img_id=meta['img_id'], ori_shape=meta['ori_shape'],
+                                 pred_instances=detect_again(model, proposals, alpha))])
+    figures = metric.evaluate(len(store))
+    return {name: 100 * figures[f'lvis/bbox_{name}'] for name in FIGURES}
+
+
+def main() -> None:
+    args = parse_args()
+    runner = load_trained(args, 'sweep_detector_alpha', untouched=True)
+    layers = enable_detector_tde(runner.model, 1.)
+    check_alpha_free_boxes(runner.model.roi_head)
+    runner.load_or_resume()
+    for layer in layers:
+        layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
+        layer.alpha = 0.  # while proposals are made; they do not depend on it
+    dataset = refuse_test_images(runner.cfg, args)
+    if args.num_images is not None:
+        dataset = dataset.get_subset(args.num_images)
+    store = stored_proposals(runner, args, dataset)
+
+    img_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    ann_file = runner.cfg[f'{args.split}_evaluator'].ann_file
+    metric = LVISMetric(ann_file, 'bbox', backend=args.backend, img_ids=img_ids)
+    metric.dataset_meta = dataset.metainfo
+    points: List[Dict[str, float]] = []
+    print(f'{"alpha":>7}' + ''.join(f'{name:>9}' for name in FIGURES))
+    for alpha in args.alphas:
+        points.append(dict(alpha=alpha, **average_precision(runner.model, store, alpha, metric)))
+        print(f'{alpha:>7.2f}' + ''.join(f'{points[-1][name]:>9.2f}' for name in FIGURES), flush=True)
+    best = max(points, key=lambda point: point[args.select])['alpha']
+    autos = [f'{1 / float(layer.mean_cosine):.2f}' if layer.mean_cosine > 0 else '-' for layer in layers]
+    print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
+          f"alpha {best:g}. alpha='auto' of the stages: {', '.join(autos)}")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(dict(config=args.config, checkpoint=args.checkpoint, split=args.split,
+                                            num_images=len(store), select=args.select, points=points), indent=1))
+
+
+if __name__ == '__main__':
+    main()
