@@ -62,3 +62,21 @@ def test_heat_maps_are_of_the_classes_predicted(checkpoint):
         label, heat = maps[name]
         assert label == int(model(image[None], mode='tensor').argmax())
         assert heat.shape == (64, 64) and 0 <= heat.min() and heat.max() <= 1
+
+
+def test_mmdetections_inferencer_takes_our_checkpoints(tmp_path):
+    from mmdet.apis import DetInferencer
+    cfg = Config.fromfile('configs/shapes_lvis/cascade_tde_r18.py')
+    init_default_scope('mmdet')
+    detector = MODELS.build(cfg.model)
+    for head in detector.roi_head.bbox_head:
+        head.fc_cls.mean_feature.fill_(1.)
+    classes = [f'class {label}' for label in range(24)]
+    meta = dict(dataset_meta=dict(classes=classes))
+    torch.save(dict(state_dict=detector.state_dict(), meta=meta), tmp_path / 'c.pth')
+    write_image(tmp_path / 'image.jpg')
+    inferencer = DetInferencer('configs/shapes_lvis/cascade_tde_r18.py', str(tmp_path / 'c.pth'), device='cpu')
+    result, = inferencer(str(tmp_path / 'image.jpg'), no_save_vis=True, no_save_pred=True)['predictions']
+    assert inferencer.model.roi_head.bbox_head[0].fc_cls.alpha == 1.5
+    assert len(result['labels']) == len(result['scores']) == len(result['bboxes'])
+    assert inferencer.model.dataset_meta['classes'] == classes

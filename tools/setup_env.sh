@@ -112,10 +112,10 @@ one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
 analysis=(torchmetrics grad-cam onnx onnxruntime)
 if [ "$line" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
-    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest selenium)
+    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest pytest-xdist selenium)
 else
     classification=(onedl-mmengine onedl-mmpretrain onedl-mim scikit-learn matplotlib)
-    detection=(onedl-mmdetection lvis hotcoco pytest selenium)
+    detection=(onedl-mmdetection lvis hotcoco pytest pytest-xdist selenium)
 fi
 
 say "mmcausal, $line line, '$extent', into $("$python" -c 'import sys; print(sys.prefix)')"

@@ -1,5 +1,7 @@
 """Give a trained classifier the head direction that TDE needs: the mean feature over one pass of training images.
 
+With --momentum it is the moving average at the end of that pass, as training would have left it.
+
 For checkpoints that were trained without mmcausal.HeadDirectionHook, stock ones included: classifiers, and two-stage
 detectors, whose stages each get the direction of their foreground proposals. The result is the same checkpoint with the
 direction added; test it with mmcausal.TDEClassifierTTA or mmcausal.TDEDetectorTTA.
@@ -23,7 +25,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     parser.add_argument('out', type=Path, help='new checkpoint; an existing file is not overwritten')
+    parser.add_argument('--momentum', type=float, help='of a moving average, in [0, 1); default: the exact mean')
     args = parser.parse_args()
+    if args.momentum is not None and not 0 <= args.momentum < 1:
+        parser.error(f'momentum must be in [0, 1), got {args.momentum}')
     if args.out.exists():
         parser.error(f'{args.out} exists')
     return args
@@ -37,6 +42,8 @@ def main() -> None:
     layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # observes its input; the rest of the model infers
+        layer.mean_feature.zero_()
+        layer.num_updates.zero_()
     dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
     give_image_counts(model, dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
@@ -47,11 +54,13 @@ def main() -> None:
     batches = itertools.islice(dataloader, len(dataloader))
     for batch in track_iter_progress((batches, len(dataloader))):
         model(**model.data_preprocessor(batch, is_detector), mode='loss')
+        if args.momentum is not None:
+            update_all(layers, args.momentum)
+    if args.momentum is None:
+        update_all(layers, 0.)
 
     print("\nalpha='auto' is 1 / mean cosine")
     for name, layer in layers.items():
-        layer.num_updates.zero_()
-        layer.update_direction(momentum=0)
         if not layer.num_updates:
             raise RuntimeError(f'{name} has seen no usable sample in the training images, so it has no direction')
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
@@ -69,6 +78,11 @@ def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, DeconfoundL
     from mmcausal.models import enable_detector_tde
     layers = enable_detector_tde(model, 0.)
     return {name: layer for name, layer in model.named_modules() if any(layer is other for other in layers)}
+
+
+def update_all(layers: Dict[str, DeconfoundLinear], momentum: float) -> None:
+    for layer in layers.values():
+        layer.update_direction(momentum)
 
 
 if __name__ == '__main__':
