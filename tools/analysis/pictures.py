@@ -7,10 +7,16 @@ import argparse
 from pathlib import Path
 
 import matplotlib
-from trained import add_feature_arguments, add_model_arguments, load_trained, shot_metric, stored_features
+from trained import (
+    add_feature_arguments,
+    add_model_arguments,
+    alpha_argument,
+    load_trained,
+    shot_metric,
+    stored_features,
+)
 
 from mmcausal.models import enable_tde
-from mmcausal.models.deconfound_linear import check_alpha
 
 matplotlib.use('Agg')
 
@@ -19,14 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     add_feature_arguments(parser)
-    parser.add_argument('--alpha', type=float, default=1., help='of TDE; default 1')
+    parser.add_argument('--alpha', type=alpha_argument, default=1., help='of TDE; default 1')
     parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/pictures'), help='where the PNG files go')
-    args = parser.parse_args()
-    try:
-        check_alpha(args.alpha)
-    except ValueError as error:
-        parser.error(str(error))
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:

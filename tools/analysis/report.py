@@ -10,12 +10,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from mmengine.config import Config, DictAction
-from trained import add_feature_arguments, load_trained, shot_metric, stored_features
+from trained import add_feature_arguments, alpha_argument, load_trained, shot_metric, stored_features
 
 from mmcausal.evaluation import sweep_alpha
 from mmcausal.evaluation.alpha_sweep import predict
 from mmcausal.models import enable_tde
-from mmcausal.models.deconfound_linear import check_alpha
 
 matplotlib.use('Agg')
 
@@ -26,14 +25,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='default: the last one')
     parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
     add_feature_arguments(parser)
-    parser.add_argument('--alpha', type=float, default=1., help='of TDE; default 1')
+    parser.add_argument('--alpha', type=alpha_argument, default=1., help='of TDE; default 1')
     parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
-    try:
-        check_alpha(args.alpha)
-    except ValueError as error:
-        parser.error(str(error))
     args.config = find_config(args.work_dir)
     args.checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
     args.out = args.out or args.work_dir / 'report.html'

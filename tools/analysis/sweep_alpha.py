@@ -13,6 +13,7 @@ import numpy as np
 from trained import (
     add_feature_arguments,
     add_model_arguments,
+    add_sweep_arguments,
     load_trained,
     refuse_test_images,
     shot_metric,
@@ -22,7 +23,6 @@ from trained import (
 from mmcausal.evaluation import sweep_alpha
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import enable_tde
-from mmcausal.models.deconfound_linear import check_alpha
 
 GROUPS = ('many', 'medium', 'few', 'overall')
 
@@ -31,18 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     add_feature_arguments(parser)
-    parser.add_argument('--alphas', type=float, nargs='+', default=np.linspace(0, 3, 31).round(2).tolist())
+    add_sweep_arguments(parser)
+    parser.set_defaults(alphas=np.linspace(0, 3, 31).round(2).tolist())
     parser.add_argument('--normalizers', choices=sorted(NORMALIZERS), nargs='+',
                         help="other normalisers to try on the trained weights; default: the classifier's own")
     parser.add_argument('--select', choices=GROUPS, default='overall', help='what the chosen alpha is best in')
-    parser.add_argument('--out', type=Path, help='JSON file for the results; a picture goes beside it')
-    parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
-    args = parser.parse_args()
-    try:
-        args.alphas = [check_alpha(alpha) for alpha in args.alphas]
-    except ValueError as error:
-        parser.error(str(error))
-    return args
+    return parser.parse_args()
 
 
 def print_table(points: List[Dict[str, Any]]) -> None:

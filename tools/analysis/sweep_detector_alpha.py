@@ -6,7 +6,6 @@ so this is box AP. A cascade needs class-agnostic boxes, as the configs of LVIS 
 """
 import argparse
 import json
-from pathlib import Path
 from typing import Any, Dict, List
 
 from mmengine.runner import Runner
@@ -14,6 +13,7 @@ from mmengine.utils import ProgressBar
 from trained import (
     add_feature_arguments,
     add_model_arguments,
+    add_sweep_arguments,
     features_folder,
     load_trained,
     refuse_test_images,
@@ -23,7 +23,6 @@ from trained import (
 from mmcausal.evaluation import LVISMetric, ProposalStore, detect_again, hash_dataset, hash_file, iterate_proposals
 from mmcausal.evaluation.proposal_store import check_alpha_free_boxes
 from mmcausal.models import enable_detector_tde
-from mmcausal.models.deconfound_linear import check_alpha
 
 FIGURES = ('AP', 'APr', 'APc', 'APf')
 
@@ -32,19 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     add_feature_arguments(parser)
-    parser.set_defaults(dtype='float16')
-    parser.add_argument('--alphas', type=float, nargs='+', default=[0, 0.5, 1, 1.5, 2, 2.5])
+    add_sweep_arguments(parser)
+    parser.set_defaults(dtype='float16', alphas=[0, 0.5, 1, 1.5, 2, 2.5])
     parser.add_argument('--num-images', type=int, help='take the first images of the split only')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
     parser.add_argument('--select', choices=FIGURES, default='AP', help='what the chosen alpha is best in')
-    parser.add_argument('--out', type=Path, help='JSON file for the results')
-    parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
-    args = parser.parse_args()
-    try:
-        args.alphas = [check_alpha(alpha) for alpha in args.alphas]
-    except ValueError as error:
-        parser.error(str(error))
-    return args
+    return parser.parse_args()
 
 
 def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: Any) -> ProposalStore:

@@ -13,6 +13,15 @@ from torch import nn
 from torch.utils.data import Subset
 
 from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, hash_file, iterate_features
+from mmcausal.models.deconfound_linear import check_alpha
+
+
+def alpha_argument(text: str) -> float:
+    """A value of alpha on the command line."""
+    try:
+        return float(check_alpha(float(text)))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +35,12 @@ def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--split', choices=['val', 'test'], default='val', help='dataloader of the config; default val')
     parser.add_argument('--features', type=Path, help='folder of stored features; default: one for each checkpoint')
     parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='of stored features')
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--alphas', type=alpha_argument, nargs='+', help='values of alpha')
+    parser.add_argument('--out', type=Path, help='JSON file for the results; pictures go beside it')
+    parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
 
 
 def load_trained(args: argparse.Namespace, name: str, untouched: bool = False) -> Runner:
