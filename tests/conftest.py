@@ -21,7 +21,7 @@ def reset_globals():
 
 @pytest.fixture(scope='session')
 def cifar100_root(tmp_path_factory):
-    """The folder with cifar-100-python/ of the embedded data, unpacked."""
+    """The folder with cifar-100-python/ of the packed CIFAR-100."""
     if 'MMCAUSAL_DATA' not in os.environ:
         pytest.skip('real CIFAR: MMCAUSAL_DATA does not name a folder with cifar100-lt.tar.xz')
     root = tmp_path_factory.mktemp('cifar100')

@@ -28,7 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='.onnx file')
     parser.add_argument('--alpha', type=float, help="of TDE; default: the config's, 0 for a stock classifier")
-    parser.add_argument('--image-size', type=int, nargs=2, default=(224, 224), metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--image-size', type=int, nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
+                        help='of the images that the network gets, e.g. 224 224; only the batch size stays free')
     parser.add_argument('--channels', type=int, default=3)
     parser.add_argument('--opset', type=int, default=17)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
