@@ -41,6 +41,19 @@ def test_the_demo_shows_both(checkpoint, tmp_path):
     assert 'is no file' in run(sys.executable, 'tools/demo.py', 'nowhere.jpg', CONFIG, checkpoint, status=2)
 
 
+def test_the_demo_takes_a_stock_classifier_with_an_estimated_direction(tmp_path):
+    config = 'configs/imagenet_lt/linear_r10_90e.py'
+    cfg = Config.fromfile(config)
+    init_default_scope('mmpretrain')
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    direction = {'head.fc.mean_feature': torch.ones(512), 'head.fc.mean_cosine': torch.tensor(0.5)}
+    torch.save(dict(state_dict={**model.state_dict(), **direction}), tmp_path / 'stock.pth')
+    write_image(tmp_path / 'image.jpg')
+    output = run(sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'stock.pth', '--out',
+                 tmp_path / 'demo.png')
+    assert 'TDE, alpha 1.00' in output
+
+
 def test_the_hosts_inferencer_takes_our_checkpoints(checkpoint, tmp_path):
     from mmpretrain import ImageClassificationInferencer
     write_image(tmp_path / 'image.jpg')
@@ -53,7 +66,7 @@ def test_the_hosts_inferencer_takes_our_checkpoints(checkpoint, tmp_path):
 def test_heat_maps_are_of_the_classes_predicted(checkpoint):
     from mmcausal.visualization import grad_cams
     model = MODELS.build(Config.fromfile(CONFIG).model)
-    model.load_state_dict(torch.load(checkpoint, map_location='cpu')['state_dict'], strict=False)
+    model.load_state_dict(torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict'], strict=False)
     image, layer = torch.randn(3, 64, 64), model.eval().head.fc
     maps = grad_cams(model, layer, image, 2.)
     assert layer.alpha == 3

@@ -55,7 +55,7 @@ def test_training_validation_and_checkpoint(shapes, tmp_path):
 
     metrics = runner.test()
     assert {f'lvis/{kind}_AP{which}' for kind in ('bbox', 'segm') for which in ('', 'r', 'c', 'f')} <= metrics.keys()
-    state = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu')['state_dict']
+    state = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     assert [state[f'roi_head.bbox_head.{stage}.fc_cls.num_updates'] for stage in range(3)] == [3, 3, 3]
 
 
@@ -68,7 +68,7 @@ def test_gradient_accumulation_and_weight_averaging(shapes, tmp_path):
     runner.train()
     layers = [head.fc_cls for head in runner.model.roi_head.bbox_head]
     assert [layer.num_updates.item() for layer in layers] == [1, 1, 1]
-    averaged = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu')['state_dict']
+    averaged = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     for stage, layer in enumerate(layers):
         assert torch.equal(averaged[f'roi_head.bbox_head.{stage}.fc_cls.mean_feature'], layer.mean_feature)
 
@@ -85,8 +85,8 @@ def test_stock_detector_gets_directions_and_tde(shapes, tmp_path):
     output = run(sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'epoch_1.pth',
                  estimated)
     assert all(f'roi_head.bbox_head.{stage}.fc_cls: mean cosine' in output for stage in range(3))
-    before = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu')['state_dict']
-    after = torch.load(estimated, map_location='cpu')['state_dict']
+    before = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
+    after = torch.load(estimated, map_location='cpu', weights_only=False)['state_dict']
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert set(after) - set(before) == {f'roi_head.bbox_head.{stage}.fc_cls.{buffer}' for stage in range(3)
                                         for buffer in ('mean_feature', 'mean_cosine', 'num_updates')}

@@ -41,7 +41,7 @@ def test_direction_in_a_real_run(tmp_path):
     assert layer.num_updates == len(means) == 8
     assert next(p for p in runner.model.parameters() if p.ndim == 4).is_contiguous(memory_format=torch.channels_last)
 
-    saved = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu')['state_dict']
+    saved = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     assert torch.equal(saved['head.fc.mean_feature'], layer.mean_feature)
     assert 'head.fc.observed' not in saved
 
@@ -83,10 +83,13 @@ def test_pictures_reach_the_visualiser(tmp_path):
     assert not runner.model.head.fc._forward_pre_hooks
 
 
-def test_pictures_need_a_classifier():
+def test_pictures_need_a_classifier_and_their_packages():
     hook, data = PicturesHook(), SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
     with pytest.raises(ValueError, match='one DeconfoundLinear, got 0'):
         hook.before_test_epoch(SimpleNamespace(model=torch.nn.Linear(1, 1), test_dataloader=data))
+    with mock.patch('mmcausal.hooks.pictures_hook.is_installed', lambda package: False):
+        with pytest.raises(ImportError, match='needs torchmetrics, matplotlib'):
+            PicturesHook()
     with pytest.raises(ValueError, match='class_counts'):
         hook.before_test_epoch(SimpleNamespace(model=DeconfoundLinear(8, 6), test_dataloader=data))
 

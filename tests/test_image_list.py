@@ -66,9 +66,11 @@ def test_unreadable_images_are_named_counted_and_passed_over_as_configured(tmp_p
     np.random.seed(0)
     assert dataset[2]['img'].shape == (40, 40, 3)
     broken = [dataset.prepare_data(i) for i in (0, 1)]
-    assert broken == [None, None] and pipeline[0].num_unreadable == 2
-    with pytest.raises(ValueError, match=r'image 3 that cannot be read is .*a/1.jpg: FileNotFoundError.*unreadable=2'):
-        dataset[1]
+    assert broken == [None, None] and len(pipeline[0].unreadable) == 2
+    assert dataset.prepare_data(0) is None  # known by now
+    (tmp_path / 'b/2.jpg').unlink()
+    with pytest.raises(ValueError, match=r'image 3 that cannot be read is .*b/2.jpg: FileNotFoundError.*unreadable=2'):
+        dataset[2]
     with pytest.raises(ValueError, match='image 1 that cannot be read is .*a/0.jpg'):
         build(tmp_path, pipeline=[TRANSFORMS.build(dict(type='mmcausal.LoadImage'))])[0]
 

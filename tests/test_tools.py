@@ -52,7 +52,7 @@ def two_rank_checkpoint(tmp_path_factory):
 
 
 def test_two_ranks_test_as_one(two_rank_checkpoint, tmp_path):
-    state = torch.load(two_rank_checkpoint, map_location='cpu')['state_dict']
+    state = torch.load(two_rank_checkpoint, map_location='cpu', weights_only=False)['state_dict']
     assert state['head.fc.num_updates'] == 8 and state['head.fc.mean_feature'].any()
 
     run('bash', 'tools/dist_test.sh', DIGITS, two_rank_checkpoint, '2', '--out', tmp_path / 'two.json', '--out-item',
@@ -74,12 +74,12 @@ def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
 def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     with_direction = tmp_path / 'with_direction.pth'
     run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, with_direction)
-    state = torch.load(with_direction, map_location='cpu')['state_dict']
+    state = torch.load(with_direction, map_location='cpu', weights_only=False)['state_dict']
     assert state['head.fc.mean_feature'].any()
     moving = tmp_path / 'moving.pth'
     run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, moving, '--momentum',
         '0.9')
-    average = torch.load(moving, map_location='cpu')['state_dict']
+    average = torch.load(moving, map_location='cpu', weights_only=False)['state_dict']
     assert average['head.fc.num_updates'] == 8 and state['head.fc.num_updates'] == 1
     assert torch.cosine_similarity(average['head.fc.mean_feature'], state['head.fc.mean_feature'], dim=0) > 0.95
 
@@ -108,4 +108,7 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     assert (tmp_path / 'sweep_linear.png').stat().st_size > 10000
     pictures = [*features, '--out-dir', tmp_path / 'pictures']
     output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures)
+    stock = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--out-dir',
+                tmp_path / 'stock', '--features', tmp_path / 'stock_store')
+    assert 'no head direction' in stock and len(list((tmp_path / 'stock').glob('*.png'))) == 5
     assert len(list((tmp_path / 'pictures').glob('*.png'))) == 7 and 'Features of' not in output

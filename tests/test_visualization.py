@@ -5,7 +5,14 @@ import torch
 
 from mmcausal.evaluation import shot_groups
 from mmcausal.models import DeconfoundLinear
-from mmcausal.visualization import calibration_errors, classifier_pictures, paper_figure, shot_confusion, to_image
+from mmcausal.visualization import (
+    calibration_errors,
+    classifier_pictures,
+    draw_class_accuracy,
+    paper_figure,
+    shot_confusion,
+    to_image,
+)
 from mmcausal.visualization.features import draw_decomposition, head_cosines
 
 COUNTS = [500, 200, 50, 5]
@@ -30,6 +37,20 @@ def test_all_pictures_are_drawn(trained):
         image = to_image(figure)
         assert image.dtype == np.uint8 and image.shape[2] == 3 and image.std() > 1
     assert layer.alpha == 1 and layer.training
+
+
+def test_without_alpha_there_is_no_second_panel(trained):
+    layer, features, labels = trained
+    pictures = classifier_pictures(layer, features, labels, COUNTS, GROUPS, alpha=0.)
+    assert [len(pictures['confusion'].axes), len(pictures['class_accuracy'].axes[0].lines)] == [1, 2]
+
+
+def test_untested_classes_are_left_out_of_the_moving_average():
+    """40 classes, so the line averages two; one in two of them was never tested."""
+    labels = np.arange(0, 40, 2)
+    _, axes = paper_figure()
+    draw_class_accuracy(axes, labels, dict(right=labels), np.arange(40, 0, -1))
+    assert axes.lines[1].get_ydata().tolist() == pytest.approx([100.] * 39)
 
 
 def test_without_direction_there_are_no_pictures_of_it(trained):

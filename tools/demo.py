@@ -10,6 +10,7 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
 from mmcausal.models import enable_tde
@@ -34,11 +35,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndarray:
-    """The image (H, W, 3) with its colours in the order that the model's data preprocessor takes."""
-    image = mmcv.imread(str(path))  # BGR
-    if inferencer.model.data_preprocessor.to_rgb:
-        return image
-    return np.ascontiguousarray(image[..., ::-1])  # CIFAR's models are trained on RGB and convert nothing
+    """The image (H, W, 3), BGR as from the host's loader; RGB where training images were not read from files."""
+    image = mmcv.imread(str(path))
+    return np.ascontiguousarray(image[..., ::-1]) if takes_rgb(inferencer) else image
+
+
+def takes_rgb(inferencer: ImageClassificationInferencer) -> bool:
+    """Whether the data set held its images in memory, as CIFAR's, which are RGB."""
+    return not any('LoadImage' in step['type'] for step in inferencer.config.test_dataloader.dataset.pipeline)
 
 
 def top_classes(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
@@ -55,7 +59,7 @@ def draw(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, ima
     data = next(iter(inferencer.preprocess([image])))
     ready = inferencer.model.data_preprocessor(data)['inputs'][0]
     shown = data['inputs'][0].permute(1, 2, 0).numpy()
-    if inferencer.model.data_preprocessor.to_rgb:
+    if not takes_rgb(inferencer):
         shown = shown[..., ::-1]
     figure, panels = paper_figure(columns=2)
     cams = grad_cams(inferencer.model, layer, ready, alpha)
@@ -75,6 +79,7 @@ def main() -> None:
     inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
     alpha = args.alpha if args.alpha is not None else cfg.model.head.get('alpha') or 1.
     layer = enable_tde(inferencer.model, alpha)
+    load_checkpoint(inferencer.model, args.checkpoint, map_location='cpu')  # a stock layer had no place for a direction
     alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
     image = read_image(inferencer, args.image)
     factual, direct = rankings = [top_classes(inferencer, layer, image, value) for value in (0., alpha)]

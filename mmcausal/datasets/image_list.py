@@ -47,7 +47,7 @@ class ImageList(CustomDataset):
         num_classes: C.
         train_ann_file: List of the training split, whose labels are counted. By default ``ann_file``.
         num_images: How many lines ``ann_file`` must have. By default any number.
-        metainfo: May have ``classes``, the class names. By default they are the labels.
+        metainfo: As the host's. Class names are the labels unless it, or the host's argument ``classes``, has them.
         **kwargs: Arguments of the host's ``CustomDataset``: ``data_root``, ``pipeline`` ...
 
     Raises:
@@ -65,8 +65,9 @@ class ImageList(CustomDataset):
         self.num_classes = num_classes
         self.train_ann_file = train_ann_file
         self.num_images = num_images
-        names = self.METAINFO.get('classes', tuple(map(str, range(num_classes))))
-        super().__init__(ann_file=ann_file, metainfo={'classes': names, **(metainfo or {})}, **kwargs)
+        if kwargs.get('classes') is None and 'classes' not in self.METAINFO:
+            metainfo = {'classes': tuple(map(str, range(num_classes))), **(metainfo or {})}
+        super().__init__(ann_file=ann_file, metainfo=metainfo, **kwargs)
 
     def load_data_list(self) -> List[Dict[str, Any]]:
         labels = read_labels(self.ann_file, self.num_classes)

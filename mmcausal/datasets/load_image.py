@@ -1,5 +1,5 @@
 """Reading images of which a few may be broken."""
-from typing import Any, Optional
+from typing import Any, Optional, Set
 
 from mmengine.logging import MMLogger
 
@@ -19,8 +19,8 @@ class LoadImage(LoadImageFromFile):
     same: a figure over fewer images than the list names would not be what it says.
 
     Args:
-        max_unreadable: How many unreadable images each loading process passes over before it stops; 0 stops at the
-            first.
+        max_unreadable: How many unreadable images each loading process passes over, again and again; one more stops it.
+            0 stops at the first.
         **kwargs: Arguments of ``LoadImageFromFile``.
 
     Raises:
@@ -30,15 +30,18 @@ class LoadImage(LoadImageFromFile):
     def __init__(self, max_unreadable: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.max_unreadable = max_unreadable
-        self.num_unreadable = 0
+        self.unreadable: Set[str] = set()
 
     def transform(self, results: dict) -> Optional[dict]:
         try:
             return super().transform(results)
         except Exception as error:  # what decoders raise is not theirs to promise; it is passed on below
-            self.num_unreadable += 1
-            message = f"image {self.num_unreadable} that cannot be read is {results['img_path']}: {error!r}"
-            if self.num_unreadable > self.max_unreadable:
+            path = results['img_path']
+            is_known = path in self.unreadable
+            self.unreadable.add(path)
+            message = f'image {len(self.unreadable)} that cannot be read is {path}: {error!r}'
+            if len(self.unreadable) > self.max_unreadable:
                 raise ValueError(f'{message}; max_unreadable={self.max_unreadable}') from error
-            MMLogger.get_current_instance().warning(message)
+            if not is_known:
+                MMLogger.get_current_instance().warning(message)
             return None

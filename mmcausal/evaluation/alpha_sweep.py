@@ -32,14 +32,14 @@ def sweep_alpha(layer: DeconfoundLinear, features: Any, labels: Any, alphas: Ite
         ValueError: An alpha that is negative or not finite.
     """
     results = []
-    labels = np.asarray(labels)
+    labels = torch.as_tensor(labels).tolist()
     for alpha in [check_alpha(alpha) for alpha in alphas]:
         predictions: List[int] = []
         total = torch.zeros(layer.out_features)
         for probs in iterate_probs(layer, features, alpha):
             predictions += probs.argmax(-1).tolist()
             total += probs.sum(0)
-        accuracy = metric.compute_metrics(list(zip(labels.tolist(), predictions)))
+        accuracy = metric.compute_metrics(list(zip(labels, predictions)))
         entropy = float(torch.special.entr(total / len(predictions)).sum())
         results.append(dict(alpha=alpha, normalizer=layer.normalizer, entropy=entropy, **accuracy))
     return results
@@ -57,7 +57,7 @@ def iterate_probs(layer: DeconfoundLinear, features: Any, alpha: Any) -> Iterato
     layer.eval().alpha = check_alpha(alpha)
     try:
         for start in range(0, len(features), CHUNK):
-            chunk = torch.as_tensor(np.asarray(features[start:start + CHUNK]), dtype=torch.float32)
+            chunk = torch.as_tensor(features[start:start + CHUNK], dtype=torch.float32)
             yield layer(chunk.to(layer.weight.device)).softmax(-1).cpu()
     finally:
         layer.alpha = before[0]

@@ -1,6 +1,7 @@
 """The inputs of a classifier layer for every image of a data set, on disk: alpha needs the network no more."""
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Tuple, Union
 
@@ -46,14 +47,22 @@ def hash_file(path: Union[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def hash_dataset(dataset: Any) -> str:
-    """SHA-256 of a data set's labels and images (those in memory by their pixels, others by their paths), in order."""
-    digest = hashlib.sha256()
+def image_keys(dataset: Any) -> List[bytes]:
+    """What tells the images of a data set apart: pixels of those in memory, hashed, and paths of others."""
+    keys = []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        image = info['img_path'] if 'img_path' in info else np.ascontiguousarray(info['img'])
-        digest.update(image.encode() if isinstance(image, str) else image.tobytes())
-        digest.update(str(_labels(info)).encode())
+        in_memory = 'img_path' not in info
+        keys.append(hashlib.sha256(np.ascontiguousarray(info['img']).tobytes()).digest() if in_memory else
+                    os.path.realpath(info['img_path']).encode())
+    return keys
+
+
+def hash_dataset(dataset: Any) -> str:
+    """SHA-256 of a data set's images (see :func:`image_keys`) and labels, in order."""
+    digest = hashlib.sha256()
+    for index, key in enumerate(image_keys(dataset)):
+        digest.update(key + str(_labels(dataset.get_data_info(index))).encode())
     return digest.hexdigest()
 
 

@@ -102,9 +102,10 @@ class ProposalStore:
         self.folder = Path(folder)
         self.dtype = getattr(torch, dtype)
         check_identity(self.folder, dict(identity, dtype=dtype))
+        self.num_done = len(list(self.folder.glob('*.pt')))
 
     def __len__(self) -> int:
-        return len(list(self.folder.glob('*.pt')))
+        return self.num_done
 
     def append(self, proposals: Proposals) -> None:
         path = self.folder / f'{len(self):08d}.pt'
@@ -112,7 +113,8 @@ class ProposalStore:
         # Renamed when whole, so that a run that is stopped here leaves no half file.
         torch.save(dict(proposals, features=features), path.with_suffix('.new'))
         path.with_suffix('.new').replace(path)
+        self.num_done += 1
 
     def __iter__(self) -> Iterator[Proposals]:
         for path in sorted(self.folder.glob('*.pt')):
-            yield torch.load(path, map_location='cpu')
+            yield torch.load(path, map_location='cpu', weights_only=False)  # our own file

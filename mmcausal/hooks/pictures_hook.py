@@ -1,13 +1,14 @@
 """Pictures of a classifier in the visualiser's back-ends (TensorBoard, W&B, files) after validation and test."""
 from typing import Any, List, Optional, Sequence
 
-import torch
+import numpy as np
 from mmengine.dist import collect_results, is_main_process
 from mmengine.hooks import Hook
 from torch import Tensor
 
 from mmcausal.evaluation.shot_accuracy import shot_groups
 from mmcausal.hooks.utils import unwrap
+from mmcausal.hosts import is_installed
 from mmcausal.models.deconfound_linear import DeconfoundLinear
 from mmcausal.registry import HOOKS
 
@@ -16,19 +17,24 @@ from mmcausal.registry import HOOKS
 class PicturesHook(Hook):
     """Give :func:`mmcausal.visualization.classifier_pictures` of a classifier to MMEngine's ``Visualizer``.
 
-    After a validation the step is the epoch, after a test 0. Features of all images are kept in memory meanwhile.
+    After a validation the step is the epoch or iteration, after a test 0. Features of all images are kept in memory
+    meanwhile.
 
     Args:
         interval: Validations from one set of pictures to the next.
         many, few: See :func:`mmcausal.evaluation.shot_groups`.
 
     Raises:
+        ImportError: At construction, without torchmetrics and Matplotlib.
         ValueError: Before the first batch, a model without exactly one :class:`mmcausal.models.DeconfoundLinear`, or a
             data set without ``metainfo['class_counts']``.
     """
 
     def __init__(self, interval: int = 1, many: int = 100, few: int = 20) -> None:
         shot_groups([], many, few)
+        missing = [package for package in ('torchmetrics', 'matplotlib') if not is_installed(package)]
+        if missing:
+            raise ImportError(f"PicturesHook needs {', '.join(missing)}: pip install 'mmcausal[analysis]'")
         self.interval = interval
         self.many = many
         self.few = few
@@ -60,12 +66,13 @@ class PicturesHook(Hook):
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                        outputs: Optional[Sequence[Any]] = None) -> None:
         if self._handle is not None and self._input is not None and outputs is not None:
-            self._samples += zip(self._input, (sample.gt_label.cpu() for sample in outputs))
+            # As arrays: a row of a tensor would carry its whole batch from rank to rank.
+            self._samples += zip(self._input.numpy(), (int(sample.gt_label) for sample in outputs))
 
     after_test_iter = after_val_iter
 
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
-        self._finish(runner, runner.epoch)
+        self._finish(runner, runner.epoch or runner.iter)  # loops by iterations have no epoch
 
     def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
         self._finish(runner, 0)
@@ -82,9 +89,9 @@ class PicturesHook(Hook):
 
     def _draw(self, runner: Any, samples: Any, step: int) -> None:
         from mmcausal.visualization import classifier_pictures, to_image
-        features, labels = (torch.stack(values).numpy() for values in zip(*samples))
+        features, labels = map(np.stack, zip(*samples))
         counts = self.dataset.metainfo['class_counts']
-        figures = classifier_pictures(self.layer, features, labels.reshape(-1), counts,
+        figures = classifier_pictures(self.layer, features, labels, counts,
                                       shot_groups(counts, self.many, self.few))
         for name, figure in figures.items():
             runner.visualizer.add_image(name, to_image(figure), step)

@@ -33,8 +33,9 @@ def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, cla
     weight, mean_feature = (t.detach().cpu().numpy() for t in (layer.weight, layer.mean_feature))
     has_direction = bool(mean_feature.any())
     alphas: Dict[str, Any] = {'total effect': 0.}
-    if has_direction:
-        alphas['TDE'] = layer.alpha if alpha is None else alpha
+    alpha = layer.alpha if alpha is None else alpha
+    if has_direction and alpha != 0:
+        alphas['TDE'] = alpha
     probs = {name: torch.cat(list(iterate_probs(layer, features, value))).numpy() for name, value in alphas.items()}
     predictions = {name: value.argmax(1) for name, value in probs.items()}
 

@@ -25,7 +25,9 @@ def draw_class_accuracy(axes: Any, labels: np.ndarray, predictions: Dict[str, np
     for (name, predicted), color, marker in zip(predictions.items(), LINE_COLORS[1:], MARKERS):
         accuracy = 100 * class_means((predicted == labels).astype(float), labels, num_classes)[by_rank(class_counts)]
         axes.plot(accuracy, marker, markersize=3, color=color, alpha=0.35 if window > 1 else 1)
-        smooth = np.convolve(np.nan_to_num(accuracy), np.ones(window) / window, 'valid')
+        tested = np.convolve(~np.isnan(accuracy), np.ones(window), 'valid')
+        smooth = np.convolve(np.nan_to_num(accuracy), np.ones(window), 'valid')
+        smooth = np.divide(smooth, tested, out=np.full(len(smooth), np.nan), where=tested > 0)
         axes.plot(np.arange(len(smooth)) + (window - 1) / 2, smooth, color=color, label=name)
     axes.set(xlabel='class rank, most frequent first', ylabel='accuracy (%)', ylim=(0, 102))
     axes.legend(fontsize=6)

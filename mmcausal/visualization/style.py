@@ -15,10 +15,6 @@ STYLE = {
     'axes.grid': True,
     'grid.color': '#e6e6e6',
     'axes.axisbelow': True,
-    'legend.frameon': False,
-    'lines.linewidth': 1.5,
-    'lines.markersize': 3,
-    'savefig.dpi': 200,
 }
 COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
 

@@ -34,7 +34,7 @@ def main() -> None:
     from mmcausal.visualization import classifier_pictures
     args = parse_args()
     runner = load_trained(args, 'pictures', untouched=True)
-    layer = enable_tde(runner.model, args.alpha, args.classifier)
+    layer = enable_tde(runner.model, 0., args.classifier)
     runner.load_or_resume()
     store, dataset = stored_features(runner, layer, args)
     metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)

@@ -6,6 +6,7 @@ mean prediction has the largest entropy, which supposes balanced images.
 """
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -68,6 +69,8 @@ def main() -> None:
     store, dataset = stored_features(runner, layer, args, dataset)
     metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
 
+    if not metric.groups().get(args.select, np.ones(1)).any():
+        sys.exit(f'--select {args.select}: no class of {args.config} is {args.select}-shot')
     sweeps = {}
     for normalizer in args.normalizers or [layer.normalizer]:
         layer.normalizer = normalizer

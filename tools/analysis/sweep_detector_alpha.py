@@ -6,6 +6,7 @@ so this is box AP. A cascade needs class-agnostic boxes, as the configs of LVIS 
 """
 import argparse
 import json
+import sys
 from typing import Any, Dict, List
 
 from mmengine.runner import Runner
@@ -15,16 +16,24 @@ from trained import (
     add_model_arguments,
     add_sweep_arguments,
     features_folder,
+    identity_of,
     load_trained,
     refuse_test_images,
     rest_of,
 )
 
-from mmcausal.evaluation import LVISMetric, ProposalStore, detect_again, hash_dataset, hash_file, iterate_proposals
+from mmcausal.evaluation import LVISMetric, ProposalStore, detect_again, hash_file, iterate_proposals
 from mmcausal.evaluation.proposal_store import check_alpha_free_boxes
 from mmcausal.models import enable_detector_tde
+from mmcausal.registry import METRICS
 
 FIGURES = ('AP', 'APr', 'APc', 'APf')
+
+
+def positive(text: str) -> int:
+    if not int(text) > 0:
+        raise argparse.ArgumentTypeError(f'must be above 0, got {text}')
+    return int(text)
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,26 +42,39 @@ def parse_args() -> argparse.Namespace:
     add_feature_arguments(parser)
     add_sweep_arguments(parser)
     parser.set_defaults(dtype='float16', alphas=[0, 0.5, 1, 1.5, 2, 2.5])
-    parser.add_argument('--num-images', type=int, help='take the first images of the split only')
+    parser.add_argument('--num-images', type=positive, help='take the first images of the split only')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
     parser.add_argument('--select', choices=FIGURES, default='AP', help='what the chosen alpha is best in')
     return parser.parse_args()
 
 
 def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: Any) -> ProposalStore:
-    loader = runner.cfg[f'{args.split}_dataloader']
     checkpoint = hash_file(args.checkpoint)
-    identity = dict(checkpoint=checkpoint, dataset=hash_dataset(dataset), pipeline=repr(loader.dataset.get('pipeline')))
+    identity = dict(identity_of(runner.cfg, args.split, dataset), checkpoint=checkpoint)
     store = ProposalStore(features_folder(args, checkpoint), identity, args.dtype)
     if len(store) < len(dataset):
         print(f'Proposals of {len(dataset) - len(store)} images to {store.folder}', flush=True)
         progress = ProgressBar(len(dataset) - len(store))
-        dataloader = rest_of(runner, loader, dataset, len(store), batch_size=1)
+        dataloader = rest_of(runner, runner.cfg[f'{args.split}_dataloader'], dataset, len(store), batch_size=1)
         for proposals in iterate_proposals(runner.model, dataloader):
             store.append(proposals)
             progress.update()
         print()
     return store
+
+
+def box_metric(runner: Runner, args: argparse.Namespace, dataset: Any) -> LVISMetric:
+    """The config's own ``LVISMetric``, for boxes of these images."""
+    evaluators = runner.cfg[f'{args.split}_evaluator']
+    own = [cfg for cfg in (evaluators if isinstance(evaluators, list) else [evaluators])
+           if cfg['type'] in ('LVISMetric', 'mmcausal.LVISMetric')]
+    if not own:
+        sys.exit(f"The {args.split} evaluator of {args.config} has no mmcausal.LVISMetric")
+    img_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    metric = METRICS.build(dict(own[0], type='mmcausal.LVISMetric', metric='bbox', img_ids=img_ids, format_only=False,
+                                outfile_prefix=None, metric_items=None, backend=args.backend))
+    metric.dataset_meta = dataset.metainfo
+    return metric
 
 
 def average_precision(model: Any, store: ProposalStore, alpha: float, metric: LVISMetric) -> Dict[str, float]:
@@ -61,7 +83,11 @@ def average_precision(model: Any, store: ProposalStore, alpha: float, metric: LV
         metric.process({}, [dict(img_id=meta['img_id'], ori_shape=meta['ori_shape'],
                                  pred_instances=detect_again(model, proposals, alpha))])
     figures = metric.evaluate(len(store))
-    return {name: 100 * figures[f'lvis/bbox_{name}'] for name in FIGURES}
+    return {name: percent(figures[f'lvis/bbox_{name}']) for name in FIGURES}
+
+
+def percent(figure: float) -> float:
+    return 100 * figure if figure >= 0 else figure  # -1 stays: there is no ground truth
 
 
 def main() -> None:
@@ -74,19 +100,17 @@ def main() -> None:
         layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
         layer.alpha = 0.  # while proposals are made; they do not depend on it
     dataset = refuse_test_images(runner.cfg, args)
-    if args.num_images is not None:
+    if args.num_images is not None and args.num_images < len(dataset):
         dataset = dataset.get_subset(args.num_images)
+    metric = box_metric(runner, args, dataset)
     store = stored_proposals(runner, args, dataset)
-
-    img_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
-    ann_file = runner.cfg[f'{args.split}_evaluator'].ann_file
-    metric = LVISMetric(ann_file, 'bbox', backend=args.backend, img_ids=img_ids)
-    metric.dataset_meta = dataset.metainfo
     points: List[Dict[str, float]] = []
     print(f'{"alpha":>7}' + ''.join(f'{name:>9}' for name in FIGURES))
     for alpha in args.alphas:
         points.append(dict(alpha=alpha, **average_precision(runner.model, store, alpha, metric)))
         print(f'{alpha:>7.2f}' + ''.join(f'{points[-1][name]:>9.2f}' for name in FIGURES), flush=True)
+    if points[0][args.select] < 0:
+        sys.exit(f'--select {args.select}: there is no ground truth for it')
     best = max(points, key=lambda point: point[args.select])['alpha']
     autos = [f'{1 / float(layer.mean_cosine):.2f}' if layer.mean_cosine > 0 else '-' for layer in layers]
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '

@@ -1,8 +1,9 @@
 """What the analysis tools share: a trained classifier, and the features of its images."""
 import argparse
+import hashlib
 import sys
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from mmengine.config import Config, DictAction
 from mmengine.evaluator import Evaluator
@@ -12,7 +13,7 @@ from mmengine.utils import ProgressBar
 from torch import nn
 from torch.utils.data import Subset
 
-from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, hash_file, iterate_features
+from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, hash_file, image_keys, iterate_features
 from mmcausal.models.deconfound_linear import check_alpha
 
 
@@ -55,6 +56,9 @@ def load_trained(args: argparse.Namespace, name: str, untouched: bool = False) -
     cfg.load_from = args.checkpoint
     cfg.launcher, cfg.resume = 'none', False  # a config that a training dumped has its own
     cfg.log_level = 'WARNING'
+    cfg.custom_hooks = []  # nothing is trained; some hooks want to be
+    if 'visualizer' in cfg:
+        cfg.visualizer.vis_backends = None  # no run in an online service
     runner = Runner.from_cfg(cfg)
     if not untouched:
         runner.load_or_resume()
@@ -72,8 +76,7 @@ def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace,
     loader = runner.cfg[f'{args.split}_dataloader']
     dataset = build_split(runner.cfg, args.split) if dataset is None else dataset
     checkpoint = hash_file(args.checkpoint)
-    identity = dict(checkpoint=checkpoint, dataset=hash_dataset(dataset), classifier=args.classifier,
-                    pipeline=repr(loader.dataset.get('pipeline')))
+    identity = dict(identity_of(runner.cfg, args.split, dataset), checkpoint=checkpoint, classifier=args.classifier)
     folder = features_folder(args, checkpoint)
     store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
     if not store.is_complete:
@@ -85,6 +88,20 @@ def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace,
             progress.update(len(labels))
         print()
     return store, dataset
+
+
+def identity_of(cfg: Config, split: str, dataset: Any) -> Dict[str, str]:
+    """Hashes of what features depend on, beside the checkpoint; alpha is not among it."""
+    parts = dict(model=_without_alpha(cfg.model.to_dict()), data_preprocessor=cfg.get('data_preprocessor'),
+                 pipeline=cfg[f'{split}_dataloader'].dataset.get('pipeline'))
+    hashes = {name: hashlib.sha256(repr(part).encode()).hexdigest() for name, part in parts.items()}
+    return dict(hashes, dataset=hash_dataset(dataset))
+
+
+def _without_alpha(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_alpha(item) for key, item in value.items() if key not in ('alpha', 'exempt_background')}
+    return [_without_alpha(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def features_folder(args: argparse.Namespace, checkpoint_hash: str) -> Path:
@@ -111,11 +128,12 @@ def shot_metric(evaluator: Evaluator, dataset: Any) -> ShotAccuracy:
 
 
 def refuse_test_images(cfg: Config, args: argparse.Namespace) -> Any:
-    """The data set of ``args.split``; without consent, exit where its images are those of the test split."""
+    """The data set of ``args.split``; without consent, exit where it has images of the test split."""
     dataset = build_split(cfg, args.split)
-    is_test = args.split == 'test' or hash_dataset(dataset) == hash_dataset(build_split(cfg, 'test'))
-    if is_test and not args.i_know_this_is_test:
-        sys.exit(f'The {args.split} split of {args.config} holds the test images, and what is chosen on them is no '
+    if args.i_know_this_is_test:
+        return dataset
+    if args.split == 'test' or not set(image_keys(dataset)).isdisjoint(image_keys(build_split(cfg, 'test'))):
+        sys.exit(f'The {args.split} split of {args.config} holds test images, and what is chosen on them is no '
                  'longer a result on them. Use a config with a validation split, as configs/cifar*_lt/*_holdout.py, or '
                  'say --i-know-this-is-test')
     return dataset

@@ -45,8 +45,12 @@ def test_four_ways(make_config: MakeConfig, seed: int, work_dir: Path) -> Dict[s
     for row, (kind, changes) in ROWS.items():
         checkpoint = train_once(make_config, kind, seed, work_dir / f'{kind}_{seed}')
         runner = build_runner(make_config(kind), work_dir / f'test_{seed}', {**changes, 'load_from': str(checkpoint)})
-        results[row] = {key.split('/')[-1]: 100 * value for key, value in runner.test().items()}
+        results[row] = {key.split('/')[-1]: percent(value) for key, value in runner.test().items()}
     return results
+
+
+def percent(figure: float) -> float:
+    return 100 * figure if figure >= 0 else figure  # -1 stays: there is no ground truth
 
 
 def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -> None:
@@ -61,7 +65,10 @@ def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -
 
 
 def losses(work_dir: Path) -> List[Metrics]:
-    """The training log of the newest run in ``work_dir``: epoch and loss."""
-    log = max(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [dict(epoch=line['epoch'], loss=line['loss']) for line in lines if 'loss' in line]
+    """Epoch and loss from the training logs in ``work_dir``, of a run that may have been stopped and resumed."""
+    by_epoch = {}
+    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in map(json.loads, log.read_text().splitlines()):
+            if 'loss' in line:
+                by_epoch[line['epoch']] = dict(epoch=line['epoch'], loss=line['loss'])
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]

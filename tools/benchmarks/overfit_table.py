@@ -57,6 +57,7 @@ def main() -> None:
     for kind, log in logs.items():
         print(f'{kind}: loss {log[0]["loss"]:.2f} in the first epoch, {log[-1]["loss"]:.2f} in the last')
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         content = dict(seed=args.seed, epochs=args.epochs, results=results, losses=logs)
         args.out.write_text(json.dumps(content, indent=1))
 

@@ -45,6 +45,7 @@ def main() -> None:
                                       args.work_dir))
     print_table(results, ('APr', 'APc', 'APf', 'AP'))
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(dict(seeds=args.seeds, results=results), indent=1))
 
 

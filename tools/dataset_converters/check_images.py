@@ -62,6 +62,7 @@ def main() -> None:
             print(f'    {path}')
         missing += absent
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(''.join(f'{path}\n' for path in missing))
     sys.exit(1 if missing else 0)
 

@@ -1,10 +1,11 @@
 """Export a trained classifier with its TDE to ONNX, and compare it with PyTorch in onnxruntime.
 
-The input `images` (N, channels, H, W) are 0 to 255, RGB where the images have colours; the normalisation is in the
-graph. The output is `logits` (N, C); their softmax is the distribution. The head direction and alpha are folded into
-the weights: TDE costs nothing at inference.
+The input `images` (N, channels, H, W) are 0 to 255, with the channels as the network takes them, RGB with the configs of
+this package; the normalisation is in the graph. The output is `logits` (N, C); their softmax is the distribution. The
+head direction and alpha are folded into the weights: TDE costs nothing at inference.
 """
 import argparse
+import inspect
 import sys
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.get('data_preprocessor')))
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    model = MODELS.build(cfg.model)
     alpha = cfg.model.head.get('alpha', 0.) if args.alpha is None else args.alpha
     enable_tde(model, alpha)
     load_checkpoint(model, args.checkpoint, map_location='cpu')
@@ -54,8 +56,11 @@ def main() -> None:
     deployed = DeployedClassifier(load_classifier(args)).eval()
     images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    # The exporter by tracing, which newer PyTorch must be asked for
+    by_tracing = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     torch.onnx.export(deployed, images, str(args.out), input_names=['images'], output_names=['logits'],
-                      dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset)
+                      dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset,
+                      **by_tracing)
 
     session = onnxruntime.InferenceSession(str(args.out), providers=['CPUExecutionProvider'])
     images = torch.randint(0, 256, (5, args.channels, *args.image_size)).float()

@@ -23,7 +23,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=64,
     num_workers=8,
-    dataset=dict(pipeline=test_pipeline),
+    dataset=dict(pipeline=test_pipeline, test_mode=True),
     sampler=dict(type='DefaultSampler', shuffle=False))
 test_dataloader = val_dataloader
 
