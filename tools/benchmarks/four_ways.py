@@ -26,6 +26,7 @@ MakeConfig = Callable[[str], Config]
 def build_runner(cfg: Config, work_dir: Path, changes: dict) -> Runner:
     cfg.merge_from_dict(changes)
     cfg.work_dir, cfg.experiment_name = str(work_dir), f'{work_dir.name}_{time.time_ns()}'
+    cfg.visualizer.name = cfg.experiment_name  # one of the same name would go on logging into the folder before
     return Runner.from_cfg(cfg)
 
 
