@@ -21,6 +21,16 @@ def test_shots_against_counting_by_hand():
     assert result['shot/classwise'][:3] == [50, 0, 100]
 
 
+def test_accuracy_under_another_prior_by_hand():
+    # class accuracies 50, 0, 100, -
+    arguments = dict(labels=[0, 0, 1, 2], predictions=[0, 1, 0, 2], class_counts=[500, 300, 100, 50])
+    assert evaluate(**arguments, class_prior='train')['shot/prior'] == pytest.approx((250 + 100) / 9)
+    assert evaluate(**arguments, class_prior=[0, 1, 3, 7])['shot/prior'] == pytest.approx(75)
+    for prior in ([1, 1], [1, 1, -1, 1], [0, 0, 0, 0], [1, 1, float('nan'), 1]):
+        with pytest.raises(ValueError, match="class_prior must be 'train' or 4 weights"):
+            evaluate(**arguments, class_prior=prior)
+
+
 def test_a_group_without_classes_is_left_out():
     assert set(evaluate([0, 1], [0, 0], class_counts=[500, 300])) == {'shot/overall', 'shot/many'}
 

@@ -1,5 +1,5 @@
 """Accuracy by how often a class was seen in training."""
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -31,11 +31,14 @@ class ShotAccuracy(BaseMetric):
         many: Classes with more training samples than this are many-shot.
         few: Classes with fewer training samples than this are few-shot; those in between are medium-shot.
         class_counts: Training samples per class. By default ``class_counts`` in the ``metainfo`` of the test set.
+        class_prior: How often each class is met in use, e.g. in a long-tailed test set: C numbers, or ``'train'`` for
+            the training counts. It adds ``prior`` to the result, the mean class accuracy weighted by it.
         classwise: Whether to add the accuracy of every class to the result and to print a table of them.
         collect_device, prefix: As in MMEngine's ``BaseMetric``.
 
     Raises:
-        ValueError: ``few`` above ``many`` + 1, no class counts, or counts that do not fit the labels.
+        ValueError: ``few`` above ``many`` + 1, no class counts, counts that do not fit the labels, or a prior that does
+            not fit the classes.
     """
     default_prefix: Optional[str] = 'shot'
 
@@ -43,6 +46,7 @@ class ShotAccuracy(BaseMetric):
                  many: int = 100,
                  few: int = 20,
                  class_counts: Optional[Sequence[int]] = None,
+                 class_prior: Optional[Union[str, Sequence[float]]] = None,
                  classwise: bool = False,
                  collect_device: str = 'cpu',
                  prefix: Optional[str] = None) -> None:
@@ -51,6 +55,7 @@ class ShotAccuracy(BaseMetric):
         self.many = many
         self.few = few
         self.class_counts = class_counts
+        self.class_prior = class_prior
         self.classwise = classwise
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -74,6 +79,9 @@ class ShotAccuracy(BaseMetric):
         for name, group in self.groups().items():
             if (tested[group] > 0).any():
                 metrics[name] = float(np.nanmean(accuracy[group]))
+        if self.class_prior is not None:
+            weights = np.where(tested > 0, self._prior(), 0.)
+            metrics['prior'] = float(np.nan_to_num(accuracy) @ weights / weights.sum())
         if self.classwise:
             self._print_table(counts, tested, accuracy)
             metrics['classwise'] = accuracy.tolist()
@@ -88,6 +96,13 @@ class ShotAccuracy(BaseMetric):
             raise ValueError('ShotAccuracy needs the training samples per class: give class_counts, or test on a data '
                              "set with metainfo['class_counts']")
         return np.asarray(counts)
+
+    def _prior(self) -> np.ndarray:
+        prior = self.counts() if self.class_prior == 'train' else np.asarray(self.class_prior, dtype=np.float64)
+        if prior.shape != self.counts().shape or not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
+            raise ValueError(f"class_prior must be 'train' or {len(self.counts())} weights, none negative and not all "
+                             f'zero, got {self.class_prior!r}')
+        return prior
 
     def groups(self) -> Dict[str, np.ndarray]:
         """Which classes (C,) belong to each shot group."""

@@ -5,7 +5,8 @@ from typing import Any, Dict, Tuple
 import numpy as np
 
 # Okabe and Ito's colours, which differ in lightness too
-SHOT_COLORS: Dict[str, str] = dict(many='#0072B2', medium='#009E73', few='#D55E00', overall='#000000')
+SHOT_COLORS: Dict[str, str] = dict(many='#0072B2', medium='#009E73', few='#D55E00', overall='#000000',
+                                   prior='#CC79A7')
 LINE_COLORS = ('#7f7f7f', '#56B4E9', '#D55E00', '#CC79A7', '#E69F00')
 MARKERS = ('s', 'o', '^', 'D', 'v')
 STYLE = {

@@ -25,7 +25,7 @@ from mmcausal.evaluation import sweep_alpha
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import enable_tde
 
-GROUPS = ('many', 'medium', 'few', 'overall')
+GROUPS = ('many', 'medium', 'few', 'overall', 'prior')
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,6 +69,8 @@ def main() -> None:
     store, dataset = stored_features(runner, layer, args, dataset)
     metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
 
+    if args.select == 'prior' and metric.class_prior is None:
+        sys.exit('--select prior: the shot metric has no class_prior')
     if not metric.groups().get(args.select, np.ones(1)).any():
         sys.exit(f'--select {args.select}: no class of {args.config} is {args.select}-shot')
     sweeps = {}

@@ -1,8 +1,8 @@
 """Export a trained classifier with its TDE to ONNX, and compare it with PyTorch in onnxruntime.
 
 The input `images` (N, channels, H, W) are 0 to 255, with the channels as the network takes them, RGB with the configs
-of this package; the normalisation is in the graph. The output is `logits` (N, C); their softmax is the distribution. The
-head direction and alpha are folded into the weights: TDE costs nothing at inference.
+of this package; the normalisation is in the graph. The output is `logits` (N, C); their softmax is the distribution.
+The head direction and alpha are folded into the weights: TDE costs nothing at inference.
 """
 import argparse
 import inspect
