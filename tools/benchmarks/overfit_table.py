@@ -31,7 +31,6 @@ def make_config(kind: str, args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(CONFIGS / 'shapes_lvis' / f'cascade_{kind}_r18.py')
     for head in (*cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
         head.num_classes = NUM_CLASSES
-    cfg.model.test_cfg.rcnn.max_per_img = 300
     resize = dict(type='Resize', scale=(args.image_size, args.image_size), keep_ratio=True)
     load, annotate, _, pack = cfg.train_pipeline  # without the flip: the test shows the very same images
     cfg.train_dataloader.dataset.pipeline = [load, annotate, resize, pack]
@@ -41,6 +40,7 @@ def make_config(kind: str, args: argparse.Namespace) -> Config:
                               data_prefix=dict(img=f'{args.images}/'))
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.pipeline = test_pipeline
+        loader.batch_size = 1  # a stage's masks are detections x 1203 classes x 28 x 28 numbers for each image
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = str(args.ann_file)
     cfg.train_cfg.update(max_epochs=args.epochs, val_interval=args.epochs)
