@@ -98,8 +98,7 @@ class FeatureStore:
         identity: What the features depend on, e.g. hashes of checkpoint and data set.
         num_images: N.
         channels: D.
-        dtype: ``'float32'``, or ``'float16'`` for half the space. Half precision moves a few predictions in ten
-            thousand images.
+        dtype: ``'float32'``, or ``'float16'`` for half the space, which may move single predictions.
 
     Attributes:
         features: (N, D), of which the first ``num_done`` are filled.
