@@ -245,7 +245,7 @@ def test_any_loss_on_softmax_logits():
 def test_equalization_loss():
     detector = small_detector('cascade_tde_r101', bbox_head=dict(loss_cls=dict(type='mmcausal.EqualizationLoss')))
     for head in heads_of(detector):
-        head.loss_cls.set_image_counts([1000, 500, 50, 20, 5, 2])
+        head.loss_cls.set_class_counts([1000, 500, 50, 20, 5, 2])
     assert losses(detector)[0].isfinite()
     assert predict(with_direction(detector, 1.5))[0].pred_instances.scores.isfinite().all()
 

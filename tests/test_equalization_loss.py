@@ -15,7 +15,7 @@ COUNTS = [500, 5, 50, 3]  # with tail_below=10, classes 1 and 3 are the tail
 
 def built(**kwargs):
     loss = EqualizationLoss(tail_below=10, **kwargs)
-    loss.set_image_counts(COUNTS)
+    loss.set_class_counts(COUNTS)
     return loss
 
 
@@ -52,7 +52,7 @@ def test_special_cases_are_cross_entropy():
     plain = F.cross_entropy(logits, labels)
     torch.testing.assert_close(built(ignore_prob=0.)(logits, labels), plain)
     without_tail = EqualizationLoss(tail_below=0)
-    without_tail.set_image_counts(COUNTS)
+    without_tail.set_class_counts(COUNTS)
     torch.testing.assert_close(without_tail(logits, labels), plain)
     assert built()(torch.randn(0, 5), torch.zeros(0, dtype=torch.long), avg_factor=1.) == 0
 
@@ -78,9 +78,9 @@ def test_hook_passes_the_counts_of_the_data():
         return SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
 
     loss = EqualizationLoss(tail_below=10)
-    ClassPriorHook().before_train(runner(nn.Sequential(loss), image_counts=COUNTS))
+    ClassPriorHook().before_train(runner(nn.Sequential(loss), class_counts=COUNTS))
     assert loss.is_tail.tolist() == [False, True, False, True, False]
-    with pytest.raises(ValueError, match=r"needs metainfo\['image_counts'\]"):
+    with pytest.raises(ValueError, match=r"needs metainfo\['class_counts'\]"):
         ClassPriorHook().before_train(runner(nn.Sequential(loss)))
     with pytest.raises(ValueError, match='no module that asks for class counts'):
-        ClassPriorHook().before_train(runner(nn.Linear(1, 1), image_counts=COUNTS))
+        ClassPriorHook().before_train(runner(nn.Linear(1, 1), class_counts=COUNTS))

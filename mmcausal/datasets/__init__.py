@@ -4,6 +4,10 @@ from mmcausal.hosts import is_installed
 
 __all__: List[str] = []
 
+if is_installed('mmengine'):
+    from mmcausal.datasets.samplers import ClassPowerSampler, ProgressivelyBalancedSampler, TwoBranchSampler
+    __all__ += ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler']
+
 if is_installed('mmpretrain'):
     from mmcausal.datasets.cifar_lt import LongTailedCIFAR10, LongTailedCIFAR100
     from mmcausal.datasets.digits_lt import LongTailedDigits

@@ -32,9 +32,9 @@ def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str
 class CheckedLVISMixin:
     """Refuse wrong annotation files and image folders before the work starts, and know the class counts.
 
-    After loading, ``metainfo`` has ``image_counts``, the number of images of each class, and ``frequencies``, ``'r'``,
+    After loading, ``metainfo`` has ``class_counts``, the number of images of each class, and ``frequencies``, ``'r'``,
     ``'c'`` or ``'f'`` for each class, as the annotation file states them, if it does. A ``ConcatDataset`` of files that
-    differ in them needs ``ignore_keys=['image_counts']``.
+    differ in them needs ``ignore_keys=['class_counts']``.
 
     Raises:
         ValueError: Categories that are not the classes of the data set, or training on a file without annotations.
@@ -56,7 +56,7 @@ class CheckedLVISMixin:
         check_categories([category['name'] for category in categories], self._metainfo['classes'], self.ann_file)
         if not self.test_mode and not api.dataset['annotations']:
             raise ValueError(f'{self.ann_file} has no annotations to train on, as those of test sets')
-        for plural, key in (('image_counts', 'image_count'), ('frequencies', 'frequency')):
+        for plural, key in (('class_counts', 'image_count'), ('frequencies', 'frequency')):
             if all(key in category for category in categories):
                 self._metainfo[plural] = [category[key] for category in categories]
         self._lvis = api

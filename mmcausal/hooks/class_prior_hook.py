@@ -1,5 +1,5 @@
-"""The number of training images of each class, for the losses that need it."""
-from typing import Any, List
+"""The number of training images of each class, for whatever needs it."""
+from typing import Any, List, Sequence
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -8,31 +8,45 @@ from mmcausal.hooks.utils import unwrap
 from mmcausal.registry import HOOKS
 
 
-def give_image_counts(model: nn.Module, dataset: Any) -> List[nn.Module]:
-    """Give ``metainfo['image_counts']`` of a data set to each module with a ``set_image_counts``; return these modules.
+def modules_with_counts(model: nn.Module) -> List[Any]:
+    """The modules of a model that take class counts: those with a ``set_class_counts``."""
+    return [module for module in model.modules() if hasattr(module, 'set_class_counts')]
+
+
+def give_class_counts(modules: Sequence[Any], dataset: Any) -> None:
+    """Give ``metainfo['class_counts']`` of a data set to modules.
 
     Raises:
-        ValueError: There are such modules, and the data set has no counts.
+        ValueError: There are modules, and the data set has no counts.
     """
-    modules = [m for m in model.modules() if hasattr(m, 'set_image_counts')]
-    image_counts = dataset.metainfo.get('image_counts')
-    if modules and image_counts is None:
-        raise ValueError("ClassPriorHook needs metainfo['image_counts'] of the training data, as "
-                         f'mmcausal.LVISV1Dataset has it, and found none in {type(dataset).__name__}')
+    class_counts = dataset.metainfo.get('class_counts')
+    if modules and class_counts is None:
+        raise ValueError("ClassPriorHook needs metainfo['class_counts'], the training images of each class, as "
+                         f"mmcausal's data sets have it, and found none in {type(dataset).__name__}")
     for module in modules:
-        module.set_image_counts(image_counts)
-    return modules
+        module.set_class_counts(class_counts)
 
 
 @HOOKS.register_module()
 class ClassPriorHook(Hook):
-    """Before training, :func:`give_image_counts` of the training data to the model.
+    """Before training, :func:`give_class_counts` of the training data to the model.
+
+    Before testing, a classifier that needs counts to infer and has none, as its checkpoint had none, gets those in the
+    test data's ``metainfo``: the counts of the *training* images, as the test splits of mmcausal's classification data
+    sets carry them. No count is ever made of test labels.
 
     Raises:
-        ValueError: Data without these counts, or a model that does not ask for them.
+        ValueError: Data without these counts; before training, a model that does not ask for them.
     """
 
     def before_train(self, runner: Any) -> None:
-        if not give_image_counts(unwrap(runner.model), runner.train_dataloader.dataset):
+        modules = modules_with_counts(unwrap(runner.model))
+        if not modules:
             raise ValueError('ClassPriorHook found no module that asks for class counts, such as '
-                             'mmcausal.EqualizationLoss')
+                             'mmcausal.BalancedSoftmaxLoss')
+        give_class_counts(modules, runner.train_dataloader.dataset)
+
+    def before_test(self, runner: Any) -> None:
+        modules = modules_with_counts(unwrap(runner.model))
+        give_class_counts([module for module in modules if getattr(module, 'lacks_class_counts', False)],
+                          runner.test_dataloader.dataset)

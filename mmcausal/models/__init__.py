@@ -2,15 +2,22 @@ from typing import Any
 
 from mmcausal.hosts import is_installed, require_host
 from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.decoupled_classifiers import LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
 from mmcausal.models.detection_linear import DetectionDeconfoundLinear
 from mmcausal.models.enable_tde import enable_tde
 from mmcausal.models.small_conv_net import SmallConvNet
 
-__all__ = ['DeconfoundLinear', 'DetectionDeconfoundLinear', 'SmallConvNet', 'enable_tde']
+__all__ = [
+    'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear', 'NCMLinear', 'SmallConvNet',
+    'TauNormLinear', 'enable_tde'
+]
 
 # What each host is needed for
 ADAPTERS = {
-    'mmpretrain': ['DeconfoundHead', 'ResNet10', 'ResNet32', 'TDEClassifierTTA'],
+    'mmpretrain': [
+        'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'LDAMLoss', 'LabelAwareSmoothingLoss',
+        'LogitAdjustedLoss', 'ResNet10', 'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
+    ],
     'mmdet': [
         'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
         'TDEStandardRoIHead', 'enable_detector_tde'
@@ -18,9 +25,18 @@ ADAPTERS = {
 }
 
 if is_installed('mmpretrain'):
+    from mmcausal.models.bbn import BBNClassifier, TwinResNeXt
+    from mmcausal.models.class_prior_losses import (
+        ClassBalancedLoss,
+        LabelAwareSmoothingLoss,
+        LDAMLoss,
+        LogitAdjustedLoss,
+    )
+    from mmcausal.models.classifier_head import ClassifierHead
     from mmcausal.models.deconfound_head import DeconfoundHead
     from mmcausal.models.resnet10 import ResNet10
     from mmcausal.models.resnet32 import ResNet32
+    from mmcausal.models.stage_two_classifier import StageTwoClassifier
     from mmcausal.models.tde_classifier_tta import TDEClassifierTTA
     __all__ += ADAPTERS['mmpretrain']
 

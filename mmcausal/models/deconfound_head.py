@@ -1,19 +1,19 @@
-"""The classifier layer as a head of MMPretrain."""
+"""The de-confounded classifier as a head of MMPretrain."""
 from typing import Any, Optional
 
 from mmcausal.hosts import require_host
-from mmcausal.models.deconfound_linear import Alpha, DeconfoundLinear
+from mmcausal.models.classifier_head import ClassifierHead
+from mmcausal.models.deconfound_linear import Alpha
 from mmcausal.registry import MODELS
 
 require_host('mmcv')
 require_host('mmpretrain')
 
-from mmpretrain.models import LinearClsHead  # noqa: E402
 from mmpretrain.models.losses import FocalLoss  # noqa: E402
 
 
 @MODELS.register_module()
-class DeconfoundHead(LinearClsHead):
+class DeconfoundHead(ClassifierHead):
     """Same as MMPretrain's ``LinearClsHead``, except that its linear layer is a :class:`DeconfoundLinear`.
 
     Args:
@@ -37,15 +37,9 @@ class DeconfoundHead(LinearClsHead):
                  alpha: Alpha = 0.,
                  init_cfg: Optional[dict] = None,
                  **kwargs: Any) -> None:
-        super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
-        if getattr(self.loss_module, 'use_sigmoid', False) or isinstance(self.loss_module, FocalLoss):
+        classifier = dict(type='mmcausal.DeconfoundLinear', num_heads=num_heads, tau=tau, gamma=gamma,
+                          normalizer=normalizer, alpha=alpha)
+        super().__init__(num_classes, in_channels, classifier, init_cfg=init_cfg, **kwargs)
+        if any(getattr(loss, 'use_sigmoid', False) or isinstance(loss, FocalLoss) for loss in self.modules()):
             raise ValueError(f'DeconfoundHead needs a loss on the softmax over classes, and this '
                              f'{type(self.loss_module).__name__} takes sigmoids')
-        self.fc = DeconfoundLinear(
-            in_channels,
-            num_classes,
-            num_heads=num_heads,
-            tau=tau,
-            gamma=gamma,
-            normalizer=normalizer,
-            alpha=alpha)

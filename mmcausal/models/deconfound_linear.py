@@ -105,17 +105,21 @@ class DeconfoundLinear(nn.Linear):
 
     def total_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of Eq. 7."""
-        return self._plus_bias(functional.deconfounded_logits(x, self.weight, **self._hyperparameters()))
+        return self._plus_bias(functional.deconfounded_logits(x, self.class_weight(), **self._hyperparameters()))
 
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of Eq. 8."""
         return self._plus_bias(
-            functional.total_direct_effect(x, self.weight, self.mean_feature, self.resolved_alpha(),
+            functional.total_direct_effect(x, self.class_weight(), self.mean_feature, self.resolved_alpha(),
                                            **self._hyperparameters()))
 
     def head_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of the second term of Eq. 8, without alpha."""
-        return functional.head_effect(x, self.weight, self.mean_feature, **self._hyperparameters())
+        return functional.head_effect(x, self.class_weight(), self.mean_feature, **self._hyperparameters())
+
+    def class_weight(self) -> Tensor:
+        """Weight w (C, D) of the equations: the parameter itself, or what a subclass makes of it."""
+        return self.weight
 
     def _plus_bias(self, logits: Tensor) -> Tensor:
         return logits if self.bias is None else logits + self.bias

@@ -17,8 +17,8 @@ class FoldedLinear(nn.Module):
         super().__init__()
         self.num_heads, self.normalizer = layer.num_heads, layer.normalizer
         alpha = layer.resolved_alpha() if layer.alpha != 0 else 0.
-        weight = functional.folded_weight(layer.weight.detach(), layer.mean_feature, alpha, layer.num_heads, layer.tau,
-                                          layer.gamma, layer.normalizer)
+        weight = functional.folded_weight(layer.class_weight().detach(), layer.mean_feature, alpha, layer.num_heads,
+                                          layer.tau, layer.gamma, layer.normalizer)
         bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()
         self.register_buffer('weight', weight)
         self.register_buffer('bias', bias)

@@ -33,7 +33,7 @@ class EqualizationLoss(nn.Module):
         reduction, loss_weight: As in the losses of MMDetection.
 
     Raises:
-        ValueError: At construction, for arguments out of range; in :meth:`set_image_counts`, for another number of
+        ValueError: At construction, for arguments out of range; in :meth:`set_class_counts`, for another number of
             classes than the logits have.
         RuntimeError: Without image counts.
     """
@@ -54,9 +54,9 @@ class EqualizationLoss(nn.Module):
         self.loss_weight = loss_weight
         self.is_tail: Optional[Tensor] = None
 
-    def set_image_counts(self, image_counts: Sequence[int]) -> None:
+    def set_class_counts(self, class_counts: Sequence[int]) -> None:
         """Note which classes are in the tail, from the number of training images of each of the C classes."""
-        self.is_tail = torch.tensor([count < self.tail_below for count in image_counts] + [False])
+        self.is_tail = torch.tensor([count < self.tail_below for count in class_counts] + [False])
 
     def forward(self,
                 cls_score: Tensor,

@@ -61,6 +61,10 @@ class ResNet32(BaseModule):
         self.stage3 = _stage(32, 64, blocks=4, stride=2)
         self.twins = nn.ModuleList([BasicBlock(64, 64), BasicBlock(64, 64)])
 
+    def shared(self, x: Tensor) -> Tensor:
+        """What the twins share: images (N, in_channels, H, W) to a feature map (N, 64, H / 4, W / 4)."""
+        return self.stage3(self.stage2(self.stage1(self.stem(x))))
+
     def forward(self, x: Tensor) -> Tuple[Tensor]:
-        x = self.stage3(self.stage2(self.stage1(self.stem(x))))
+        x = self.shared(x)
         return (torch.cat([twin(x) for twin in self.twins], dim=1), )

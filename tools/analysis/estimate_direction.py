@@ -17,7 +17,7 @@ from mmengine.utils import track_iter_progress
 from torch import nn
 from trained import add_model_arguments, load_trained
 
-from mmcausal.hooks.class_prior_hook import give_image_counts
+from mmcausal.hooks.class_prior_hook import give_class_counts, modules_with_counts
 from mmcausal.models import DeconfoundLinear, enable_tde
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         layer.mean_feature.zero_()
         layer.num_updates.zero_()
     dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
-    give_image_counts(model, dataloader.dataset)
+    give_class_counts(modules_with_counts(model), dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
     # Detectors pad their labels in training alone; classifiers would mix theirs.

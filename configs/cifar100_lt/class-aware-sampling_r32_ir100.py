@@ -1,0 +1,2 @@
+_base_ = './linear_r32_ir100.py'
+train_dataloader = dict(sampler=dict(_delete_=True, type='mmcausal.ClassPowerSampler'))

@@ -1,0 +1,2 @@
+_base_ = './linear_x50_90e.py'
+train_dataloader = dict(sampler=dict(_delete_=True, type='mmcausal.ClassPowerSampler'))

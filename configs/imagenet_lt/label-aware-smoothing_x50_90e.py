@@ -1,0 +1,3 @@
+_base_ = './linear_x50_90e.py'
+model = dict(head=dict(loss=dict(_delete_=True, type='mmcausal.LabelAwareSmoothingLoss')))
+custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]

@@ -1,0 +1,4 @@
+_base_ = './linear_x50_90e.py'
+# At test time alone: it tests a checkpoint of the linear config, too
+model = dict(head=dict(type='mmcausal.ClassifierHead', classifier=dict(type='mmcausal.LogitAdjustedLinear')))
+custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]

@@ -1,0 +1,2 @@
+_base_ = './linear_x50_90e.py'
+model = dict(head=dict(loss=dict(_delete_=True, type='SeesawLoss', num_classes=1000)))

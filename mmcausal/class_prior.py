@@ -1,0 +1,123 @@
+r"""What the class prior of the training data says to samplers, losses and classifiers. Only PyTorch is needed.
+
+Shapes::
+
+    counts  (C,)  training samples of each class, n_c, all at least 1
+
+Where a formula of a paper divides by a class count or takes its logarithm, a class without a training sample has no
+answer: :func:`check_class_counts` refuses it by name.
+"""
+import math
+from typing import Any, List, Optional, Sequence, Union
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    'check_class_counts', 'class_probabilities', 'effective_number_weights', 'label_aware_smoothing', 'ldam_margins',
+    'log_prior'
+]
+
+Counts = Union[Sequence[int], Tensor]
+
+
+def check_class_counts(counts: Counts, num_classes: Optional[int] = None) -> Tensor:
+    """The counts as a float64 tensor (C,).
+
+    Raises:
+        ValueError: Another number of classes than ``num_classes``, or a class without a training sample.
+    """
+    checked = torch.as_tensor(counts, dtype=torch.float64)
+    if checked.dim() != 1 or num_classes not in (None, len(checked)):
+        raise ValueError(f'class counts must be one number for each of {num_classes or "C"} classes, got shape '
+                         f'{tuple(checked.shape)}')
+    empty: List[int] = torch.nonzero(~(checked >= 1)).flatten().tolist()
+    if empty:
+        raise ValueError(f'every class needs a training sample, and {len(empty)} of {len(checked)} classes have none, '
+                         f'e.g. class {empty[0]} with count {checked[empty[0]]:g}')
+    return checked
+
+
+def check_range(name: str, value: Any, low: float, high: float, without_high: bool = False) -> float:
+    """``value`` as a number in [low, high], or [low, high) with ``without_high``, else ``ValueError``."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not low <= value <= high or (without_high and value == high):
+        end = ')' if without_high or math.isinf(high) else ']'
+        raise ValueError(f'{name} must be a number in [{low:g}, {high:g}{end}, got {value!r}')
+    return float(value)
+
+
+def log_prior(counts: Counts) -> Tensor:
+    r"""Logarithm of the class prior :math:`n_c / \sum_k n_k` (C,).
+
+    >>> log_prior([2, 2]).exp()
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+    return check_class_counts(counts).log().log_softmax(-1)
+
+
+def class_probabilities(counts: Counts, power: float) -> Tensor:
+    r"""Probability :math:`p_c \propto n_c^q` of drawing class c (Kang et al., ICLR 2020, Eq. 1), q = ``power``.
+
+    q = 1 draws images as they come, 1/2 is square-root sampling, 0 draws all classes equally often, and -1 is the
+    reversed sampling of BBN.
+
+    >>> class_probabilities([1, 9], power=0.5)
+    tensor([0.2500, 0.7500], dtype=torch.float64)
+    """
+    return (check_class_counts(counts).log() * power).softmax(-1)
+
+
+def effective_number_weights(counts: Counts, beta: float) -> Tensor:
+    r"""Class weights (C,) of mean 1, inverse to the effective number of samples.
+
+    .. math:: w_c \propto \frac{1 - \beta}{1 - \beta^{n_c}}
+
+    (Cui et al., CVPR 2019, arXiv 1901.05555). ``beta = 0`` weighs all classes equally; towards 1 the weights approach
+    :math:`1 / n_c`.
+
+    Raises:
+        ValueError: ``beta`` outside [0, 1).
+
+    >>> effective_number_weights([10, 1], beta=0.5)
+    tensor([0.6671, 1.3329], dtype=torch.float64)
+    """
+    counts, beta = check_class_counts(counts), check_range('beta', beta, 0, 1, without_high=True)
+    # 1 - beta^n without cancellation where beta is close to 1
+    effective = -torch.expm1(counts * math.log(beta)) if beta else torch.ones_like(counts)
+    return len(counts) / effective / (1 / effective).sum()
+
+
+def ldam_margins(counts: Counts, max_margin: float) -> Tensor:
+    r"""Label-distribution-aware margins (C,), proportional to :math:`n_c^{-1/4}` and at most ``max_margin``.
+
+    (Cao et al., NeurIPS 2019, arXiv 1906.07413.)
+
+    >>> ldam_margins([16, 1], max_margin=0.5)
+    tensor([0.2500, 0.5000], dtype=torch.float64)
+    """
+    counts, max_margin = check_class_counts(counts), check_range('max_margin', max_margin, 0, math.inf)
+    return max_margin * (counts.min() / counts)**0.25
+
+
+def label_aware_smoothing(counts: Counts, head: float, tail: float) -> Tensor:
+    r"""Label smoothing (C,) from ``tail`` at the rarest class to ``head`` at the most frequent one, concave between.
+
+    .. math:: \epsilon_c = \epsilon_{tail} + (\epsilon_{head} - \epsilon_{tail})
+              \sin \frac{\pi (n_c - n_{min})}{2 (n_{max} - n_{min})}
+
+    (Zhong et al., CVPR 2021, MiSLAS, arXiv 2104.00466, the concave form.) Where all counts are equal, all classes are
+    the rarest.
+
+    Raises:
+        ValueError: A smoothing outside [0, 1), or a tail smoothed more than the head.
+
+    >>> label_aware_smoothing([9, 5, 1], head=0.4, tail=0.1)
+    tensor([0.4000, 0.3121, 0.1000], dtype=torch.float64)
+    """
+    counts = check_class_counts(counts)
+    head, tail = (check_range(name, value, 0, 1, without_high=True) for name, value in (('head', head), ('tail', tail)))
+    if tail > head:
+        raise ValueError(f'tail must not be smoothed more than head, got tail={tail}, head={head}')
+    span = (counts.max() - counts.min()).clamp(min=1)
+    return tail + (head - tail) * torch.sin((counts - counts.min()) / span * math.pi / 2)

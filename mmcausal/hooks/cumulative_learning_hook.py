@@ -1,0 +1,25 @@
+"""BBN's schedule: from the first branch to the second."""
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from mmcausal.hooks.utils import unwrap
+from mmcausal.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CumulativeLearningHook(Hook):
+    r"""In epoch t of T, give BBN's conventional branch the share :math:`1 - (t / T)^2` (Zhou et al., CVPR 2020, Eq. 4).
+
+    Raises:
+        ValueError: Before training, a model that is no ``BBNClassifier``.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        from mmcausal.models import BBNClassifier
+        if not isinstance(unwrap(runner.model), BBNClassifier):
+            raise ValueError('CumulativeLearningHook schedules an mmcausal.BBNClassifier, got '
+                             f'{type(unwrap(runner.model)).__name__}')
+
+    def before_train_epoch(self, runner: Any) -> None:
+        unwrap(runner.model).conventional_share = 1 - (runner.epoch / runner.max_epochs)**2

@@ -1,0 +1,45 @@
+"""A training loop that optimises nothing."""
+from typing import Any, Sequence, Union
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+from mmcausal.hooks.utils import unwrap
+from mmcausal.models.decoupled_classifiers import NCMLinear
+from mmcausal.registry import LOOPS
+
+
+@LOOPS.register_module()
+class ClassMeansLoop(EpochBasedTrainLoop):
+    """One epoch, in which :class:`mmcausal.models.NCMLinear` gets the mean feature of each class; ranks are merged.
+
+    Args:
+        runner: The Runner, whose model is a classifier of MMPretrain with an ``NCMLinear`` as ``head.fc``.
+        dataloader: Of the training images. Augmented images have other means: give it the test pipeline.
+
+    Raises:
+        ValueError: Another classifier layer, or a class without an image.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict]) -> None:
+        super().__init__(runner, dataloader, max_epochs=1)
+        self.model = unwrap(runner.model)
+        if not isinstance(self.model.head.fc, NCMLinear):
+            raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc, got a '
+                             f'{type(self.model.head.fc).__name__}')
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        """Add a batch to the sums, and after the last one set the means."""
+        self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        data: Any = self.model.data_preprocessor(data_batch, False)
+        layer, labels = self.model.head.fc, torch.cat([sample.gt_label for sample in data['data_samples']])
+        layer.add_samples(self.model.extract_feat(data['inputs'], stage='pre_logits'), labels)
+        if idx + 1 == len(self.dataloader):
+            all_reduce(layer.sums)
+            all_reduce(layer.counts)
+            layer.set_means()
+        self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs={})
+        self._iter += 1

@@ -1,0 +1,176 @@
+"""Formulas and losses on class counts, against loops over their definitions and their special cases."""
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmcausal import class_prior
+from mmcausal.hooks import ClassPriorHook, DeferredReweightingHook
+from mmcausal.models import LogitAdjustedLinear
+from mmcausal.registry import MODELS
+
+COUNTS = [500, 100, 20, 5]
+SOFTMAX, FOCAL = dict(type='mmpretrain.CrossEntropyLoss'), dict(type='mmpretrain.FocalLoss')
+
+
+def built(name, counts=COUNTS, **kwargs):
+    loss = MODELS.build(dict(type=f'mmcausal.{name}', **kwargs))
+    for module in loss.modules():
+        if hasattr(module, 'set_class_counts'):
+            module.set_class_counts(counts)
+    return loss
+
+
+@pytest.fixture
+def batch():
+    return 3 * torch.randn(7, 4), torch.tensor([0, 1, 2, 3, 0, 0, 3])
+
+
+def test_effective_number_is_the_sum_of_powers():
+    beta = 0.9
+    raw = [1 / sum(beta**i for i in range(n)) for n in COUNTS]
+    expected = [4 * w / sum(raw) for w in raw]
+    assert class_prior.effective_number_weights(COUNTS, beta).tolist() == pytest.approx(expected)
+    assert class_prior.effective_number_weights(COUNTS, 0.).tolist() == [1, 1, 1, 1]
+    # towards 1: inverse frequencies, without cancellation
+    inverse = class_prior.effective_number_weights(COUNTS, 1 - 1e-12) * torch.tensor(COUNTS)
+    assert inverse.tolist() == pytest.approx([inverse[0].item()] * 4, rel=1e-6)
+
+
+def test_margins_smoothing_and_probabilities():
+    margins = class_prior.ldam_margins(COUNTS, 0.5)
+    assert margins.tolist() == pytest.approx([0.5 * (5 / n)**0.25 for n in COUNTS])
+    smoothing = class_prior.label_aware_smoothing(COUNTS, 0.4, 0.1)
+    assert smoothing.tolist() == pytest.approx([0.1 + 0.3 * math.sin(math.pi / 2 * (n - 5) / 495) for n in COUNTS])
+    assert class_prior.label_aware_smoothing([7, 7], 0.4, 0.1).tolist() == [0.1, 0.1]
+    for power in (1, 0.5, 0, -1):
+        weights = [n**power for n in COUNTS]
+        assert class_prior.class_probabilities(COUNTS, power).tolist() == pytest.approx(
+            [w / sum(weights) for w in weights])
+
+
+@pytest.mark.parametrize('tau', [0., 0.5, 1.])
+def test_logit_adjusted_loss(batch, tau):
+    value = built('LogitAdjustedLoss', tau=tau)(*batch)
+    total = 0.
+    for logits, label in zip(batch[0].tolist(), batch[1].tolist()):
+        scores = [math.exp(z) * (n / sum(COUNTS))**tau for z, n in zip(logits, COUNTS)]
+        total -= math.log(scores[label] / sum(scores))
+    assert value.item() == pytest.approx(total / 7, rel=1e-5)
+    if tau == 0:
+        torch.testing.assert_close(value, F.cross_entropy(*batch))
+
+
+def test_balanced_softmax_with_a_uniform_prior_is_softmax(batch):
+    torch.testing.assert_close(built('BalancedSoftmaxLoss', [9] * 4)(*batch), F.cross_entropy(*batch))
+
+
+def test_ldam(batch):
+    torch.testing.assert_close(built('LDAMLoss', max_margin=0.)(*batch), F.cross_entropy(*batch))
+    lowered = batch[0].clone()
+    for row, label in enumerate(batch[1].tolist()):
+        lowered[row, label] -= 30 * 0.5 * (5 / COUNTS[label])**0.25
+    torch.testing.assert_close(built('LDAMLoss')(*batch), F.cross_entropy(lowered, batch[1]))
+
+
+def test_label_aware_smoothing(batch):
+    torch.testing.assert_close(built('LabelAwareSmoothingLoss', head=0., tail=0.)(*batch), F.cross_entropy(*batch))
+    epsilon = class_prior.label_aware_smoothing(COUNTS, 0.4, 0.1).tolist()
+    total = 0.
+    for log_probs, label in zip(batch[0].log_softmax(-1).tolist(), batch[1].tolist()):
+        for i, log_prob in enumerate(log_probs):
+            total -= (1 - epsilon[label] if i == label else epsilon[label] / 3) * log_prob
+    assert built('LabelAwareSmoothingLoss')(*batch).item() == pytest.approx(total / 7, rel=1e-5)
+    # its smallest value is where the prediction is the smoothed target
+    label = torch.tensor([0])
+    target = torch.tensor([[1 - epsilon[0]] + [epsilon[0] / 3] * 3]).log().requires_grad_()
+    built('LabelAwareSmoothingLoss')(target, label).backward()
+    assert target.grad.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize('inner', [SOFTMAX, FOCAL])
+def test_class_balanced(batch, inner):
+    plain = MODELS.build(inner)
+    # LinearClsHead passes the number of images as avg_factor
+    torch.testing.assert_close(built('ClassBalancedLoss', loss=inner, beta=0.)(*batch, avg_factor=7),
+                               plain(*batch, avg_factor=7))
+    weights = class_prior.effective_number_weights(COUNTS, 0.99).tolist()
+    parts = [weights[y] * plain(z[None], y[None], avg_factor=1).item() for z, y in zip(*batch)]
+    expected = sum(parts) / sum(weights[y] for y in batch[1].tolist())
+    value = built('ClassBalancedLoss', loss=inner, beta=0.99)(*batch, avg_factor=7)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    if inner is SOFTMAX:
+        torch.testing.assert_close(value, F.cross_entropy(*batch, weight=torch.tensor(weights)))
+
+
+def test_deferred_reweighting_of_ldam(batch):
+    loss = built('ClassBalancedLoss', loss=dict(type='mmcausal.LDAMLoss'), beta=0.9999)
+    runner = SimpleNamespace(model=nn.Sequential(loss), epoch=0)
+    hook = DeferredReweightingHook(begin=2)
+    hook.before_train(runner)
+    values = []
+    for runner.epoch in range(4):  # as a resumed training would, from any epoch
+        hook.before_train_epoch(runner)
+        values.append(loss(*batch, avg_factor=7).item())
+    weighted = built('ClassBalancedLoss', loss=dict(type='mmcausal.LDAMLoss'), beta=0.9999)(*batch).item()
+    plain = built('LDAMLoss')(*batch).item()
+    assert values == pytest.approx([plain, plain, weighted, weighted]) and plain != pytest.approx(weighted)
+    with pytest.raises(ValueError, match='no mmcausal.ClassBalancedLoss'):
+        hook.before_train(SimpleNamespace(model=nn.Linear(1, 1)))
+    with pytest.raises(ValueError, match='begin must be'):
+        DeferredReweightingHook(begin=-1)
+
+
+@pytest.mark.parametrize('name, change, words', [
+    ('LogitAdjustedLoss', dict(tau=-1), r'tau must be a number in \[0, inf\)'),
+    ('LDAMLoss', dict(max_margin=-0.1), 'max_margin must be'),
+    ('LDAMLoss', dict(scale=float('nan')), 'scale must be'),
+    ('ClassBalancedLoss', dict(loss=SOFTMAX, beta=1.), r'beta must be a number in \[0, 1\)'),
+    ('LabelAwareSmoothingLoss', dict(head=0.1, tail=0.4), 'tail must not be smoothed more'),
+    ('LabelAwareSmoothingLoss', dict(head=1.), 'head must be'),
+])
+def test_bad_arguments(name, change, words):
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(dict(type=f'mmcausal.{name}', **change))
+
+
+def test_counts_must_be_known_whole_and_fit(batch):
+    with pytest.raises(RuntimeError, match='ClassPriorHook'):
+        MODELS.build(dict(type='mmcausal.LDAMLoss'))(*batch)
+    with pytest.raises(ValueError, match='counts of 3 classes and logits of 4'):
+        built('LDAMLoss', [3, 2, 1])(*batch)
+    with pytest.raises(ValueError, match=r'1 of 4 classes have none, e.g. class 2 with count 0'):
+        built('LDAMLoss', [3, 2, 0, 1])
+    with pytest.raises(ValueError, match='one label for each image'):
+        built('LDAMLoss')(batch[0], batch[0].softmax(-1))
+    with pytest.raises(ValueError, match='for each of 5 classes'):
+        class_prior.check_class_counts(COUNTS, 5)
+
+
+def runner_with(model, split, **metainfo):
+    dataset = SimpleNamespace(metainfo=metainfo)
+    return SimpleNamespace(model=model, **{f'{split}_dataloader': SimpleNamespace(dataset=dataset)})
+
+
+def test_hook_passes_the_training_counts():
+    loss, hook = MODELS.build(dict(type='mmcausal.BalancedSoftmaxLoss')), ClassPriorHook()
+    hook.before_train(runner_with(nn.Sequential(loss), 'train', class_counts=COUNTS))
+    torch.testing.assert_close(loss.constants.exp(), torch.tensor(COUNTS) / 625.)
+    with pytest.raises(ValueError, match=r"needs metainfo\['class_counts'\]"):
+        hook.before_train(runner_with(nn.Sequential(loss), 'train'))
+    with pytest.raises(ValueError, match='no module that asks'):
+        hook.before_train(runner_with(nn.Linear(1, 1), 'train', class_counts=COUNTS))
+
+
+def test_testing_gives_counts_only_to_a_classifier_without():
+    loss, layer, hook = built('BalancedSoftmaxLoss'), LogitAdjustedLinear(2, 4), ClassPriorHook()
+    before = loss.constants
+    model = nn.Sequential(loss, layer)
+    hook.before_test(runner_with(model, 'test', class_counts=COUNTS))
+    assert loss.constants is before and layer.log_prior.exp().tolist() == pytest.approx([n / 625 for n in COUNTS])
+    hook.before_test(runner_with(model, 'test'))  # it has them now
+    with pytest.raises(ValueError, match=r"needs metainfo\['class_counts'\]"):
+        hook.before_test(runner_with(LogitAdjustedLinear(2, 4), 'test'))
