@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    'NORMALIZERS', 'background_exempt', 'check_hyperparameters', 'deconfounded_logits', 'folded_weight',
+    'NORMALIZERS', 'background_exempt', 'check_hyperparameters', 'deconfounded_logits', 'effects', 'folded_weight',
     'head_direction', 'head_effect', 'mean_cosine', 'normalized_features', 'total_direct_effect', 'unit_heads',
     'update_moving_average'
 ]
 
-_Function = TypeVar('_Function', bound=Callable[..., Tensor])
+_Function = TypeVar('_Function', bound=Callable[..., Any])
 _Norm = Callable[[Tensor], Tensor]
 _WeightNorm = Callable[[Tensor, float], Tensor]
 
@@ -84,7 +84,7 @@ def _full_precision(function: _Function) -> _Function:
         return value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
 
     @functools.wraps(function)
-    def wrapper(first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def wrapper(first: Tensor, *args: Any, **kwargs: Any) -> Any:
         with _without_autocast(first.device):
             return function(upcast(first), *map(upcast, args), **{k: upcast(v) for k, v in kwargs.items()})
 
@@ -118,6 +118,13 @@ def _project(features: Tensor, mean_feature: Tensor, num_heads: int) -> Tensor:
     """The counterfactual: what each head of the features (N, K, D/K) has along the head direction."""
     direction = _heads(head_direction(mean_feature, num_heads), num_heads)
     return (features * direction).sum(-1, keepdim=True) * direction
+
+
+def _counterfactual(features: Tensor, weights: Tensor, mean_feature: Tensor) -> Tensor:
+    """The head effect (N, C) of normalised features (N, K, D/K) and weights (C, K, D/K)."""
+    direction = _heads(head_direction(mean_feature, features.shape[-2]), features.shape[-2])
+    # The projections of all samples lie in K lines: (N, K) times (K, C) is much less than (N, D) times (D, C).
+    return (features * direction).sum(-1) @ (weights * direction).sum(-1).t()
 
 
 def _logits(features: Tensor, weights: Tensor) -> Tensor:
@@ -202,10 +209,20 @@ def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int 
     >>> head_effect(x, weight, torch.tensor([2., 0.]), num_heads=1, tau=1., gamma=0.)
     tensor([[ 0.3600, -0.4800]])
     """
+    return _counterfactual(*_normalize(x, weight, num_heads, tau, gamma, normalizer), mean_feature)
+
+
+@_full_precision
+def effects(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2, tau: float = 16.,
+            gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tuple[Tensor, Tensor]:
+    """Total effect and head effect, both (N, C), from one normalisation; arguments as in :func:`head_effect`.
+
+    >>> x, weight = torch.tensor([[3., 4.]]), torch.tensor([[6., 8.], [-8., 6.]])
+    >>> effects(x, weight, torch.tensor([2., 0.]), num_heads=1, tau=1., gamma=0.)
+    (tensor([[1., 0.]]), tensor([[ 0.3600, -0.4800]]))
+    """
     features, weights = _normalize(x, weight, num_heads, tau, gamma, normalizer)
-    direction = _heads(head_direction(mean_feature, num_heads), num_heads)
-    # The projections of all samples lie in K lines: (N, K) times (K, C) is much less than (N, D) times (D, C).
-    return (features * direction).sum(-1) @ (weights * direction).sum(-1).t()
+    return _logits(features, weights), _counterfactual(features, weights, mean_feature)
 
 
 @_full_precision

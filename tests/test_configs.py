@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -111,3 +112,14 @@ def test_holdout_validates_on_training_images(path):
     assert changed == {f'{loader}.dataset.val_per_class' for loader in loaders} | {'val_dataloader.dataset.split'}
     assert cfg.val_dataloader.dataset.split == 'val' and cfg.test_dataloader.dataset.split == 'test'
     assert len({cfg[loader].dataset.val_per_class for loader in loaders}) == 1
+
+
+def test_metafiles_list_every_config_once():
+    index = yaml.safe_load((ROOT.parent / 'model-index.yml').read_text())['Import']
+    contents = [yaml.safe_load((ROOT.parent / file).read_text()) for file in index]
+    models = [model for content in contents for model in content['Models']]
+    collections = {collection['Name'] for content in contents for collection in content.get('Collections', [])}
+    leaves = {str(path.relative_to(ROOT.parent)) for path in ROOT.rglob('*.py') if '_base_' not in path.parts}
+    assert sorted(model['Config'] for model in models) == sorted(leaves)
+    assert len({model['Name'] for model in models}) == len(models)
+    assert {model['In Collection'] for model in models} == collections

@@ -253,6 +253,7 @@ def test_equalization_loss():
 @pytest.mark.parametrize('loss, words', [
     (dict(type='CrossEntropyLoss', use_sigmoid=True), 'needs a softmax .* CrossEntropyLoss has use_sigmoid=True'),
     (dict(type='EQLV2Loss', num_classes=NUM_CLASSES), 'EQLV2Loss'),
+    (dict(type='CrossEntropyCustomLoss', use_sigmoid=False, num_classes=NUM_CLASSES), 'activation of its own'),
 ])
 def test_losses_without_a_softmax_are_refused(loss, words):
     with pytest.raises(ValueError, match=words):
@@ -310,6 +311,34 @@ def test_trap_a_batch_without_foreground_is_no_nan():
     layer.observe_foreground(torch.zeros(4, dtype=torch.bool))
     layer.update_direction(0.9)
     assert not layer.mean_feature.any() and layer.num_updates == 0
+
+
+def test_trap_the_direction_stays_on_its_device():
+    """Theirs goes to the CPU in every iteration, which a meta device, whose values nobody can read, would not allow."""
+    layer = DetectionDeconfoundLinear(8, NUM_CLASSES + 1, device='meta')
+    layer(torch.randn(4, 8, device='meta'))
+    layer.observe_foreground(torch.ones(4, dtype=torch.bool, device='meta'))
+    layer.update_direction(0.9)
+    assert layer.mean_feature.device.type == 'meta'
+
+
+def test_trap_a_zero_feature_or_direction_is_finite():
+    layer = DetectionDeconfoundLinear(8, NUM_CLASSES + 1, alpha=1.5)
+    x = torch.cat([torch.zeros(1, 8), torch.randn(2, 8)])
+    theirs = x / x.norm(dim=1, keepdim=True)
+    assert theirs[0].isnan().all()
+    layer.eval().mean_feature[4:] = 1.  # the first head has no direction
+    scores = layer(x)
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(3))
+
+
+def test_scores_of_a_certain_background_are_probabilities():
+    for name in ('cascade_tde_r101', 'cascade_seesaw-tde_r101'):
+        head = heads_of(small_detector(name))[-1]
+        certain = torch.zeros(1, NUM_CLASSES + 1)
+        certain[0, -1] = 1.
+        torch.testing.assert_close(class_probs(head, class_scores(head, certain)), certain)
 
 
 # Detectors trained without this package

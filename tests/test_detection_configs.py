@@ -72,18 +72,29 @@ def test_config_differs_from_its_baseline_by_the_method(path):
     assert changed(path, baseline(path)) - {f'model.roi_head.{part}' for part in parts} == {'custom_hooks'}
     cfg = load(path)
     assert cfg.model.roi_head.type.replace('mmcausal.TDE', '') == load(baseline(path)).model.roi_head.type
-    assert [hook.type for hook in cfg.custom_hooks] == ['NumClassCheckHook', 'mmcausal.HeadDirectionHook']
+    assert [hook.type for hook in cfg.custom_hooks] == ['mmcausal.DetectorCheckHook', 'mmcausal.HeadDirectionHook']
     assert cfg.model.roi_head.classifier.get('alpha', 0) == (1.5 if 'tde' in method(path) else 0)
 
 
-def test_recipe_of_the_paper():
-    cfg = load(ROOT / 'lvis' / 'cascade_tde_r101.py')
-    assert cfg.model.backbone.depth == 101 and cfg.train_cfg.max_epochs == 20
+@pytest.mark.parametrize('path', [path for path in LEAVES if path.parent.name == 'lvis'], ids=lambda path: path.stem)
+def test_recipe_of_the_paper(path):
+    cfg = load(path)
+    assert cfg.model.backbone.depth == (50 if 'r50' in path.stem else 101) and cfg.train_cfg.max_epochs == 20
     assert cfg.param_scheduler[1].milestones == [16, 19]
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (0.02, 1e-4)
     assert cfg.auto_scale_lr.base_batch_size == 16 and cfg.model.test_cfg.rcnn.max_per_img == 300
-    assert cfg.train_dataloader.dataset.type == 'mmcausal.LVISV1Dataset'  # no repeat-factor sampling
-    assert cfg.custom_hooks[-1].momentum == 0.9998
+    version = 'V05' if 'v0.5' in path.stem else 'V1'
+    dataset = cfg.train_dataloader.dataset
+    if 'rfs' in path.stem:
+        assert dataset.type == 'ClassBalancedDataset'
+        dataset = dataset.dataset
+    assert dataset.type == f'mmcausal.LVIS{version}Dataset'
+    if method(path) in METHODS:
+        assert cfg.custom_hooks[-1].momentum == 0.9998
+
+
+def test_repeat_factor_sampling_is_around_the_same_data():
+    cfg = load(ROOT / 'lvis' / 'cascade_tde_r101.py')
     sampled = load(ROOT / 'lvis' / 'cascade_tde_r101_rfs.py').train_dataloader.dataset
     assert sampled.type == 'ClassBalancedDataset' and sampled.dataset == cfg.train_dataloader.dataset
 

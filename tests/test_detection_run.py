@@ -2,6 +2,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import lvis
 import pytest
@@ -12,6 +13,7 @@ from mmengine.runner import Runner
 from test_tools import run
 
 from mmcausal.datasets.shapes import make_shapes_dataset
+from mmcausal.hooks import DetectorCheckHook
 from mmcausal.registry import DATASETS
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
@@ -161,21 +163,61 @@ def test_detections_for_the_test_server(shapes, tmp_path):
         DATASETS.build(train)
 
 
-def test_number_of_classes_must_fit_the_data(shapes, tmp_path):
+def test_number_of_classes_must_fit_all_data_before_the_first_iteration(shapes, tmp_path):
     cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path)
     for head in cfg.model.roi_head.bbox_head:
         head.num_classes = 23
-    with pytest.raises(AssertionError, match=r'`num_classes` \(23\) in Shared2FCBBoxHead'):
+    with pytest.raises(ValueError, match=r'`num_classes` \(23\) in Shared2FCBBoxHead'):
         Runner.from_cfg(cfg).train()
+    cfg.experiment_name += '_test'
+    with pytest.raises(ValueError, match=r'`num_classes` \(23\) in Shared2FCBBoxHead'):
+        Runner.from_cfg(cfg).test()
+
+    def loader(num_classes):
+        return SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=tuple(range(num_classes)))))
+
+    model = torch.nn.Module()
+    model.num_classes = 24
+    runner = SimpleNamespace(model=model, val_loop=object(), train_dataloader=loader(24), val_dataloader=loader(20))
+    runner.logger = None
+    with pytest.raises(ValueError, match=r'`num_classes` \(24\).* does not matches .* 20'):
+        DetectorCheckHook().before_train(runner)  # the validation data, before the first epoch
+
+
+@pytest.mark.parametrize('name', ['cascade_baseline_r18', 'cascade_tde_r18'])
+def test_checkpoint_of_other_stages_or_classes_is_refused(shapes, tmp_path, name):
+    runner = Runner.from_cfg(shapes_cfg(name, shapes, tmp_path))
+    state = runner.model.state_dict()
+    two_stages = {key: value for key, value in state.items() if 'bbox_head.2.' not in key}
+    torch.save(dict(state_dict=two_stages), tmp_path / 'two.pth')
+    with pytest.raises(ValueError, match='the checkpoint has 2 stages of classification, .* has 3'):
+        runner.load_checkpoint(str(tmp_path / 'two.pth'))
+    fewer = {key: value[1:] if 'fc_cls.' in key and len(value.shape) and len(value) == 25 else value
+             for key, value in state.items()}
+    torch.save(dict(state_dict=fewer), tmp_path / 'fewer.pth')
+    runner._load_from = str(tmp_path / 'fewer.pth')
+    words = 'not one of this detector: .*fc_cls.weight has shape' if 'baseline' in name else '24 outputs .* one of 25'
+    with pytest.raises(ValueError, match=words):
+        runner.test()
 
 
 @pytest.mark.parametrize('change, error, words', [
     (dict(type='mmcausal.LVISV1Dataset'), ValueError, 'has 24 categories and the data set 1203 classes'),
     (dict(metainfo=dict(classes=tuple(map(str, range(24))))), ValueError, '24 of the categories .* are not the'),
-    (dict(data_prefix=dict(img='nowhere')), FileNotFoundError, 'the first image .*nowhere.* is missing'),
+    (dict(data_prefix=dict(img='nowhere')), FileNotFoundError, 'nowhere.*, the first image .* is missing'),
 ])
 def test_wrong_annotations_and_folders(shapes, tmp_path, change, error, words):
     cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path).train_dataloader.dataset
     cfg.update(change, pipeline=[])
     with pytest.raises(error, match=words):
+        DATASETS.build(cfg)
+
+
+def test_images_of_each_folder_are_looked_for(shapes, tmp_path):
+    truth = json.loads((shapes / 'annotations/shapes_train.json').read_text())
+    truth['images'][-1]['coco_url'] = 'http://images.cocodataset.org/forgotten/1.jpg'
+    (tmp_path / 'train.json').write_text(json.dumps(truth))
+    cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path).train_dataloader.dataset
+    cfg.update(ann_file=str(tmp_path / 'train.json'), pipeline=[], filter_cfg=None)
+    with pytest.raises(FileNotFoundError, match='forgotten.1.jpg, the first image .* in its folder, is missing'):
         DATASETS.build(cfg)

@@ -73,6 +73,26 @@ def test_background_exempt_equals_the_oracle(background):
     torch.testing.assert_close(log_probs.softmax(-1), log_probs.exp())
 
 
+@pytest.mark.parametrize('dtype, tolerance', [(torch.float64, 1e-6), (torch.float16, 1e-4)])
+def test_background_exempt_in_other_precisions(dtype, tolerance):
+    logits, tde = (3 * torch.randn(50, 7)).to(dtype), (3 * torch.randn(50, 7)).to(dtype)
+    probs = functional.background_exempt(logits, tde).exp()
+    expected = torch.tensor([oracle.exempted_probs(z, t, -1) for z, t in zip(logits.tolist(), tde.tolist())],
+                            dtype=probs.dtype)
+    assert probs.dtype == torch.promote_types(dtype, torch.float32)
+    torch.testing.assert_close(probs, expected, atol=tolerance, rtol=0)
+    background = logits.to(probs.dtype).softmax(-1)[:, -1]
+    torch.testing.assert_close(probs[:, -1], background, atol=1e-6, rtol=0)  # TDE leaves it
+
+
+@pytest.mark.parametrize('normalizer', sorted(functional.NORMALIZERS))
+def test_both_effects_from_one_normalisation(normalizer):
+    x, weight, mean = torch.randn(5, 8), torch.randn(3, 8), torch.rand(8)
+    total, head = functional.effects(x, weight, mean, normalizer=normalizer)
+    torch.testing.assert_close(total, functional.deconfounded_logits(x, weight, normalizer=normalizer))
+    torch.testing.assert_close(head, functional.head_effect(x, weight, mean, normalizer=normalizer))
+
+
 @pytest.mark.parametrize('background_logit', (-200., 200.))
 def test_background_exempt_is_finite_at_certainty(background_logit):
     logits = torch.tensor([[0., 1., background_logit]])

@@ -330,6 +330,24 @@ def test_fixed_ap_runs_and_agrees_where_nothing_is_cut(truth, ann_file):
         {f: result[f'lvis/bbox_{f}'] for f in FIGURES})
 
 
+def test_fixed_ap_of_nothing_is_zero_and_unknown_images_are_refused(truth, ann_file):
+    metric = METRICS.build(dict(type='mmcausal.LVISFixedAPMetric', ann_file=ann_file))
+    empty = [sample(image['id'], (SIDE, SIDE), [], [], []) for image in truth['images']]
+    assert evaluate(metric, empty) == {f'lvis_fixed_ap/{figure}': 0 for figure in FIGURES}
+    with pytest.raises(ValueError, match='needs an img_id .* got None'):
+        metric.process({}, [dict(empty[0], img_id=None)])
+
+
+@pytest.mark.parametrize('name', ['LVISMetric', 'LVISFixedAPMetric'])
+def test_categories_of_other_data_are_refused_before_the_work(ann_file, name):
+    metric = METRICS.build(dict(type=f'mmcausal.{name}', ann_file=ann_file))
+    metric.dataset_meta = dict(classes=('c7', 'c2', 'c5', 'c9', 'c4'))  # as MMEngine does when it builds the loop
+    with pytest.raises(ValueError, match="the evaluator's ann_file has 5 categories and the data set 4 classes"):
+        metric.dataset_meta = dict(classes=('c7', 'c2', 'c5', 'c9'))
+    with pytest.raises(ValueError, match='2 of the categories .* are not the classes of the data set'):
+        metric.dataset_meta = dict(classes=('c7', 'c5', 'c2', 'c9', 'c4'))
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(metric='keypoints'), 'metric must be'), (dict(metric=['bbox', 'proposal']), 'proposal_fast'),
     (dict(backend='coco'), "backend must be .* got 'coco'"), (dict(format_only=True), 'needs outfile_prefix'),

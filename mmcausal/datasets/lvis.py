@@ -1,4 +1,5 @@
 """LVIS (Gupta et al., CVPR 2019), on MMDetection's data sets."""
+import os
 from typing import Any, List, Sequence
 
 from mmengine.fileio import exists
@@ -38,7 +39,7 @@ class CheckedLVISMixin:
 
     Raises:
         ValueError: Categories that are not the classes of the data set, or training on a file without annotations.
-        FileNotFoundError: The first image is not there.
+        FileNotFoundError: The first image in one of the folders is not there.
     """
     ann_file: str
     backend_args: Any
@@ -67,8 +68,11 @@ class CheckedLVISMixin:
 
     def load_data_list(self) -> List[dict]:
         data_list = super().load_data_list()  # type: ignore[misc]
-        if data_list and not exists(data_list[0]['img_path'], self.backend_args):
-            raise FileNotFoundError(f"the first image of {self.ann_file}, {data_list[0]['img_path']}, is missing; "
+        # LVIS v1.0 has images in two of COCO's folders, of which one is easily forgotten.
+        first_images = {os.path.dirname(info['img_path']): info['img_path'] for info in reversed(data_list)}
+        missing = [path for path in first_images.values() if not exists(path, self.backend_args)]
+        if missing:
+            raise FileNotFoundError(f'{missing[0]}, the first image of {self.ann_file} in its folder, is missing; '
                                     'data_root and data_prefix.img must lead to the images')
         return data_list
 

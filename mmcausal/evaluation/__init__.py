@@ -18,13 +18,13 @@ __all__ = [
 ]
 
 if is_installed('mmdet'):
-    from mmcausal.evaluation.lvis_metric import LVISMetric
+    from mmcausal.evaluation.lvis_metric import LVISFixedAPMetric, LVISMetric
     from mmcausal.evaluation.proposal_store import ProposalStore, detect_again, iterate_proposals
-    __all__ += ['LVISMetric', 'ProposalStore', 'detect_again', 'iterate_proposals']
+    __all__ += ['LVISFixedAPMetric', 'LVISMetric', 'ProposalStore', 'detect_again', 'iterate_proposals']
 
 
 def __getattr__(name: str) -> Any:
     """Say which host is missing where its metric is asked for."""
-    if name == 'LVISMetric':
+    if name in ('LVISFixedAPMetric', 'LVISMetric'):
         require_host('mmdet')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -5,6 +5,7 @@ import numpy as np
 from mmengine.fileio import dump, get_local_path
 from mmengine.logging import MMLogger
 
+from mmcausal.datasets.lvis import check_categories
 from mmcausal.hosts import is_installed, require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
@@ -13,28 +14,65 @@ require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.evaluation.functional import eval_recalls  # noqa: E402
-from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric  # noqa: E402
+from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric as HostLVISFixedAPMetric  # noqa: E402
 from mmdet.evaluation.metrics.lvis_metric import LVISMetric as HostLVISMetric  # noqa: E402
 
 METRIC_NAMES = ('bbox', 'segm', 'proposal_fast')
 BACKENDS = ('lvis-api', 'hotcoco')
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 
-
 repair_lvis_api()
 
-# AP-fixed (Dave et al., 2021) is the host's own, and runs with the repaired lvis-api
-METRICS.register_module(module=LVISFixedAPMetric)
+
+class CheckedSamplesMixin:
+    """Refuse data of another annotation file than the metric's: its categories before the work, an image at once."""
+    _lvis_api: Any
+    _dataset_meta: Optional[dict]
+    cat_ids: List[int]
+
+    @property
+    def dataset_meta(self) -> Optional[dict]:
+        """What the evaluated data set says of itself, or ``ValueError`` where it has other categories."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        if dataset_meta and 'classes' in dataset_meta:
+            names = [category['name'] for category in self._lvis_api.load_cats(self.cat_ids)]
+            check_categories(names, dataset_meta['classes'], "the evaluator's ann_file")
+        self._dataset_meta = dataset_meta
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            self.check_sample(sample)
+        super().process(data_batch, data_samples)  # type: ignore[misc]
+
+    def check_sample(self, sample: dict) -> None:
+        """Raise ``ValueError`` unless the annotation file knows the image and the labels."""
+        img_id, labels = sample.get('img_id'), sample['pred_instances']['labels']
+        if img_id not in self._lvis_api.imgs:
+            raise ValueError(f'every data sample needs an img_id that is in ann_file, got {img_id!r}')
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.cat_ids):
+            raise ValueError(f'labels must be in [0, {len(self.cat_ids)}), the number of categories in ann_file, '
+                             f'got {int(labels.min())} to {int(labels.max())} in image {img_id}')
 
 
 @METRICS.register_module()
-class LVISMetric(HostLVISMetric):
+class LVISFixedAPMetric(CheckedSamplesMixin, HostLVISFixedAPMetric):
+    """Same as MMDetection's metric of AP-fixed (Dave et al., 2021), with checks, and 0 without a single detection."""
+
+    def compute_metrics(self, results: dict) -> Dict[str, float]:
+        return super().compute_metrics(results) if results else dict.fromkeys(FIGURES, 0.)
+
+
+@METRICS.register_module()
+class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
     """Federated AP of LVIS (Gupta et al., CVPR 2019) for boxes and masks, and class-agnostic proposal recall.
 
     Reports AP, AP50, AP75, APs, APm, APl, APr, APc and APf as ``lvis/bbox_AP``, ``lvis/segm_APr`` and so on, -1 where
     no ground truth falls into a group, all 0 without a single detection. AP50 and AP75 are left out where ``iou_thrs``
     lacks their threshold. A mask's size is its own area, as in LVIS's ground truth, and not that of its box.
-    AP-fixed is the host's ``LVISFixedAPMetric``, to be listed beside as ``type='mmcausal.LVISFixedAPMetric'``.
+    AP-fixed is another metric, :class:`LVISFixedAPMetric`, to be listed beside.
 
     Args:
         ann_file: LVIS annotation file.
@@ -52,9 +90,10 @@ class LVISMetric(HostLVISMetric):
 
     Raises:
         ValueError: An unknown metric, figure, back-end or image id, a threshold outside (0, 1], ``max_dets`` below 1,
-            ``format_only`` without ``outfile_prefix``, an annotation file that is missing or without annotations,
-            not LVIS's or not for this back-end, or a sample without a known image id, with unknown labels or without
-            the masks wanted.
+            ``format_only`` without ``outfile_prefix``, no annotation file or one without annotations, not LVIS's or
+            not for this back-end, a data set with other categories, or a sample without a known image id, with
+            unknown labels or without the masks wanted.
+        FileNotFoundError: The annotation file is not there.
         ImportError: hotcoco is asked for and not installed.
     """
 
@@ -85,11 +124,6 @@ class LVISMetric(HostLVISMetric):
         if backend == 'hotcoco':
             with get_local_path(ann_file, backend_args=self.backend_args) as local_path:
                 self.backend = HotCoco(local_path)
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        for sample in data_samples:
-            self._check_sample(sample)
-        super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         predictions = [prediction for _, prediction in results]
@@ -188,16 +222,10 @@ class LVISMetric(HostLVISMetric):
         MMLogger.get_current_instance().info(', '.join(f'{name} {value:.4f}' for name, value in figures.items()))
         return figures
 
-    def _check_sample(self, sample: dict) -> None:
-        img_id, prediction = sample.get('img_id'), sample['pred_instances']
-        if img_id not in self._lvis_api.imgs:
-            raise ValueError(f'every data sample needs an img_id that is in ann_file, got {img_id!r}')
-        if 'segm' in self.metrics and 'masks' not in prediction:
-            raise ValueError(f"metric 'segm' needs pred_instances with masks, image {img_id} has none")
-        labels = prediction['labels']
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.cat_ids):
-            raise ValueError(f'labels must be in [0, {len(self.cat_ids)}), the number of categories in ann_file, '
-                             f'got {int(labels.min())} to {int(labels.max())} in image {img_id}')
+    def check_sample(self, sample: dict) -> None:
+        super().check_sample(sample)
+        if 'segm' in self.metrics and 'masks' not in sample['pred_instances']:
+            raise ValueError(f"metric 'segm' needs pred_instances with masks, image {sample['img_id']} has none")
 
     def _checked_img_ids(self, img_ids: Optional[Sequence[int]]) -> List[int]:
         known = self._lvis_api.get_img_ids()

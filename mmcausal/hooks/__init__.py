@@ -5,8 +5,13 @@ from mmcausal.hooks.deferred_reweighting_hook import DeferredReweightingHook
 from mmcausal.hooks.head_direction_hook import HeadDirectionHook
 from mmcausal.hooks.pictures_hook import PicturesHook
 from mmcausal.hooks.restart_classifier_hook import RestartClassifierHook
+from mmcausal.hosts import is_installed
 
 __all__ = [
     'ChannelsLastHook', 'ClassPriorHook', 'CumulativeLearningHook', 'DeferredReweightingHook', 'HeadDirectionHook',
     'PicturesHook', 'RestartClassifierHook'
 ]
+
+if is_installed('mmdet'):
+    from mmcausal.hooks.detector_check_hook import DetectorCheckHook
+    __all__ += ['DetectorCheckHook']

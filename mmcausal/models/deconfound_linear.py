@@ -2,7 +2,7 @@
 import math
 import warnings
 from numbers import Real
-from typing import Any, Union
+from typing import Any, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +116,11 @@ class DeconfoundLinear(nn.Linear):
     def head_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of the second term of Eq. 8, without alpha."""
         return functional.head_effect(x, self.class_weight(), self.mean_feature, **self._hyperparameters())
+
+    def effects(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """Logits (N, C) of the total effect and of the head effect, at little more than the cost of the first."""
+        total, head = functional.effects(x, self.class_weight(), self.mean_feature, **self._hyperparameters())
+        return self._plus_bias(total), head
 
     def class_weight(self) -> Tensor:
         """Weight w (C, D) of the equations: the parameter itself, or what a subclass makes of it."""

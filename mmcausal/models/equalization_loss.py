@@ -33,7 +33,7 @@ class EqualizationLoss(nn.Module):
         reduction, loss_weight: As in the losses of MMDetection.
 
     Raises:
-        ValueError: At construction, for arguments out of range; in :meth:`set_class_counts`, for another number of
+        ValueError: At construction, for arguments out of range; in the forward pass, for counts of another number of
             classes than the logits have.
         RuntimeError: Without image counts.
     """

@@ -45,7 +45,7 @@ def class_probs(bbox_head: nn.Module, cls_score: Tensor) -> Tensor:
 
 def class_scores(bbox_head: nn.Module, probs: Tensor) -> Tensor:
     """The inverse of :func:`class_probs`: scores that the host turns into just these probabilities."""
-    log_probs = probs.log()
+    log_probs = probs.clamp_min(torch.finfo(probs.dtype).tiny).log()  # of a certain background: finite differences
     if not bbox_head.custom_activation:
         return log_probs
     log_foreground = log_probs[:, :-1].logsumexp(-1, keepdim=True)
@@ -70,7 +70,10 @@ def check_classifier(bbox_head: nn.Module, classifier: nn.Module) -> None:
                          'background of independent sigmoids has no logit that could be exempted')
     num_background = classifier.out_features - bbox_head.num_classes
     is_seesaw = isinstance(loss, SeesawLoss)
-    if num_background != (2 if is_seesaw else 1) or bbox_head.custom_activation != is_seesaw:
+    if bbox_head.custom_activation != is_seesaw:
+        raise ValueError(f'TDE takes the softmax of the logits, and {name} brings an activation of its own '
+                         '(custom_activation); of these, SeesawLoss is supported')
+    if num_background != (2 if is_seesaw else 1):
         raise ValueError(f'TDE works with losses on C + 1 logits and with SeesawLoss, and {name} wants '
                          f'{classifier.out_features} logits for {bbox_head.num_classes} classes')
     classifier.num_background = num_background
@@ -98,7 +101,7 @@ class TDERoIHeadMixin:
             check_classifier(head, head.fc_cls)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Same as PyTorch's, except that a checkpoint with another number of stages is an error."""
+        """Same as PyTorch's, except that a checkpoint with other stages, or with TDE of other classes, is an error."""
         suffix = 'fc_cls.weight'
         saved = [k for k in state_dict if k.startswith(f'{prefix}bbox_head.') and k.endswith(suffix)]
         own = [f'{prefix}{k}' for k, _ in self.named_parameters()  # type: ignore[attr-defined]
@@ -106,6 +109,14 @@ class TDERoIHeadMixin:
         if saved and set(saved) != set(own):
             raise ValueError(f'the checkpoint has {len(saved)} stages of classification, {sorted(saved)}, and this '
                              f'{type(self).__name__} has {len(own)}: {sorted(own)}')
+        for name, module in self.named_modules():  # type: ignore[attr-defined]
+            found = state_dict.get(f'{prefix}{name}.weight')
+            # A checkpoint without a direction may be one to fine-tune from, whose classifier is left out.
+            if (isinstance(module, DetectionDeconfoundLinear) and found is not None
+                    and f'{prefix}{name}.mean_feature' in state_dict and found.shape != module.weight.shape):
+                raise ValueError(f'the checkpoint has a classifier {name} of {found.shape[0]} outputs on '
+                                 f'{found.shape[1]} channels, and this {type(self).__name__} one of '
+                                 f'{module.out_features} on {module.in_features}')
         super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[misc]
 
 

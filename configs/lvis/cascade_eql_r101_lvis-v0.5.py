@@ -1,0 +1,5 @@
+_base_ = './cascade_baseline_r101_lvis-v0.5.py'
+loss_cls = dict(type='mmcausal.EqualizationLoss')
+model = dict(
+    roi_head=dict(bbox_head=[dict(head, loss_cls=loss_cls) for head in _base_.model.roi_head.bbox_head]))
+custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]
