@@ -1,4 +1,6 @@
 _base_ = './linear_r32_ir100.py'
-# At test time alone: it tests a checkpoint of the linear config, too
+# Nothing is trained: it tests the checkpoint of the linear config
+load_from = 'work_dirs/linear_r32_ir100/epoch_200.pth'
+train_cfg = train_dataloader = optim_wrapper = param_scheduler = None
 model = dict(head=dict(type='mmcausal.ClassifierHead', classifier=dict(type='mmcausal.LogitAdjustedLinear')))
 custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]

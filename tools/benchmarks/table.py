@@ -1,0 +1,177 @@
+"""A table of systems under one protocol: configs x seeds are trained, tested and printed beside the published figures.
+
+One process after another, or as SLURM jobs; what is trained or tested already is not done again. Configs that train
+alike, as those of one classifier with and without TDE, share a training. A second stage starts from the first stage of
+its seed, which is trained before it. With --epochs, every schedule of a first stage is scaled to so many epochs. The
+folder of a run is named by all that its training depends on, so runs of other epochs, data or options never meet.
+"""
+import argparse
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+from mmengine.config import Config, DictAction
+
+TOOLS = Path(__file__).resolve().parents[1]
+PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text())
+FIGURES = ('many', 'medium', 'few', 'overall')
+TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
+            'custom_hooks', 'randomness', 'load_from')
+EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', type=Path, nargs='+')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--epochs', type=int, help="of first stages; default: the configs' own")
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'))
+    parser.add_argument('--out', type=Path, help='JSON file for the results; a table in Markdown goes beside it')
+    parser.add_argument('--launcher', choices=['none', 'slurm'], default='none')
+    parser.add_argument('--partition', help='of SLURM')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
+    args = parser.parse_args()
+    missing = [str(path) for path in args.configs if not path.exists()]
+    if missing:
+        parser.error(f'no such config: {", ".join(missing)}')
+    if args.epochs is not None and args.epochs < 1:
+        parser.error(f'epochs must be at least 1, got {args.epochs}')
+    if (args.launcher == 'slurm') != (args.partition is not None):
+        parser.error('--launcher slurm and --partition go together')
+    return args
+
+
+def scale_epochs(value: Any, factor: float) -> Any:
+    """A part of a config with all its numbers of epochs multiplied by ``factor``, at least 1 where they were."""
+    if isinstance(value, (list, tuple)):
+        return [scale_epochs(item, factor) for item in value]
+    if not isinstance(value, dict):
+        return value
+    scaled = {}
+    for key, item in value.items():
+        if key in EPOCH_KEYS and isinstance(item, (int, list)) and not isinstance(item, bool):
+            numbers = [max(round(n * factor), min(n, 1)) for n in (item if isinstance(item, list) else [item])]
+            scaled[key] = numbers if isinstance(item, list) else numbers[0]
+        else:
+            scaled[key] = scale_epochs(item, factor)
+    return scaled
+
+
+def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
+    """A config with the seed, the options and the number of epochs of this table."""
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
+    cfg.randomness = dict(seed=seed)
+    if args.epochs and cfg.train_cfg and 'max_epochs' in cfg.train_cfg and not cfg.get('load_from'):
+        factor = args.epochs / cfg.train_cfg.max_epochs
+        for part in ('train_cfg', 'param_scheduler', 'custom_hooks', 'train_dataloader'):
+            cfg[part] = scale_epochs(cfg[part].to_dict() if hasattr(cfg[part], 'to_dict') else cfg[part], factor)
+    return cfg
+
+
+def _has(cfg: Config, key: str) -> bool:
+    """Whether an option is about a part that this config has: one without training has no training data."""
+    return cfg.get(key.split('.')[0], {}) is not None
+
+
+def signature(cfg: Config) -> str:
+    """Hash of all that a training depends on; alpha is not among it."""
+    parts = {key: _without_alpha(cfg.to_dict().get(key)) for key in TRAINING}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def _without_alpha(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_alpha(item) for key, item in value.items() if key != 'alpha'}
+    return [_without_alpha(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
+    """Run a tool on a config to its end; its output goes to ``work_dir``."""
+    command = [sys.executable, TOOLS / f'{script}.py', config, *arguments, '--work-dir', work_dir]
+    if args.launcher == 'slurm':
+        command = ['srun', '-p', args.partition, f'--job-name={work_dir.name}', '--gres=gpu:1', *command]
+    with open(work_dir / f'{script}.log', 'a') as log:
+        code = subprocess.run([str(word) for word in command], stdout=log, stderr=subprocess.STDOUT).returncode
+    if code:
+        sys.exit(f'{script} of {config} failed, see {work_dir / script}.log')
+
+
+def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
+    """The checkpoint that ``path`` tests: that of its training, or of its first stage where it has none of its own."""
+    cfg = load_config(path, seed, args)
+    if cfg.get('load_from'):
+        stage_one = path.with_name(f'{Path(cfg.load_from).parent.name}.py')
+        cfg.load_from = str(train(stage_one, seed, args))
+    if not cfg.train_cfg:
+        return Path(cfg.load_from)
+    work_dir = args.work_dir / f'{path.parent.name}_{path.stem.replace("-tde", "")}_{seed}_{signature(cfg)}'
+    checkpoint = work_dir / f'epoch_{cfg.train_cfg.get("max_epochs", 1)}.pth'
+    if not checkpoint.exists():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        cfg.dump(work_dir / 'config.py')
+        start = time.time()
+        print(f'{path.stem}, seed {seed}: training in {work_dir}', flush=True)
+        run('train', work_dir / 'config.py', ['--resume'] if any(work_dir.glob('epoch_*.pth')) else [], work_dir, args)
+        print(f'{path.stem}, seed {seed}: trained in {time.time() - start:.0f} s', flush=True)
+    return checkpoint
+
+
+def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, float]:
+    """Accuracies in percent, by shot group and overall."""
+    checkpoint = train(path, seed, args)
+    cfg = load_config(path, seed, args)
+    out = checkpoint.parent / f'test_{path.stem}_{_test_signature(cfg)}.json'
+    if not out.exists():
+        cfg.load_from = None
+        config = out.with_suffix('.py')
+        cfg.dump(config)
+        run('test', config, [checkpoint, '--out', out, '--out-item', 'metrics'], checkpoint.parent, args)
+    metrics = json.loads(out.read_text())
+    return {figure: metrics[f'shot/{figure}'] for figure in FIGURES if f'shot/{figure}' in metrics}
+
+
+def _test_signature(cfg: Config) -> str:
+    parts = [copy.deepcopy(cfg.to_dict().get(key)) for key in ('model', 'test_dataloader', 'test_evaluator')]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def markdown(rows: List[Dict[str, Any]], num_seeds: int) -> str:
+    """The table, with means and standard deviations over seeds, beside the published overall accuracy."""
+    lines = ['| config | ' + ' | '.join(FIGURES) + ' | published |', '|---' * (len(FIGURES) + 2) + '|']
+    for row in rows:
+        cells = []
+        for figure in FIGURES:
+            values = [result[figure] for result in row['results'] if figure in result]
+            spread = f' ± {np.std(values, ddof=1):.1f}' if num_seeds > 1 and values else ''
+            cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
+        lines.append(f'| `{row["config"]}` | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    rows = []
+    for path in args.configs:
+        name = f'{path.parent.name}/{path.stem}'
+        rows.append(dict(config=name, results=[test(path, seed, args) for seed in args.seeds],
+                         published=PUBLISHED.get(name)))
+        print(markdown(rows[-1:], len(args.seeds)).splitlines()[-1], flush=True)
+    table = markdown(rows, len(args.seeds))
+    print(f'\nTop-1 accuracy in percent, {len(args.seeds)} seeds\n\n{table}')
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        epochs = args.epochs or 'those of the configs'
+        content = dict(seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows)
+        args.out.write_text(json.dumps(content, indent=1, default=str))
+        args.out.with_suffix('.md').write_text(table + '\n')
+
+
+if __name__ == '__main__':
+    main()
