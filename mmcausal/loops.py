@@ -1,5 +1,5 @@
 """A training loop that optimises nothing."""
-from typing import Any, Sequence, Union
+from typing import Any, Iterable, Sequence, Union
 
 import torch
 from mmengine.dist import all_reduce
@@ -30,16 +30,38 @@ class ClassMeansLoop(EpochBasedTrainLoop):
             raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc, got a '
                              f'{type(self.model.head.fc).__name__}')
 
-    @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
         """Add a batch to the sums, and after the last one set the means."""
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        data: Any = self.model.data_preprocessor(data_batch, False)
-        layer, labels = self.model.head.fc, torch.cat([sample.gt_label for sample in data['data_samples']])
-        layer.add_samples(self.model.extract_feat(data['inputs'], stage='pre_logits'), labels)
+        add_batch(self.model, self.model.head.fc, data_batch)
         if idx + 1 == len(self.dataloader):
-            all_reduce(layer.sums)
-            all_reduce(layer.counts)
-            layer.set_means()
+            set_merged_means(self.model.head.fc)
         self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs={})
         self._iter += 1
+
+
+def find_class_means(model: Any, layer: NCMLinear, dataloader: Iterable[Any]) -> None:
+    """Give ``layer`` the mean feature of each class that a classifier of MMPretrain has for a dataloader's images.
+
+    Raises:
+        ValueError: A class without an image.
+    """
+    was_training = model.training
+    model.eval()
+    for batch in dataloader:
+        add_batch(model, layer, batch)
+    set_merged_means(layer)
+    model.train(was_training)
+
+
+@torch.no_grad()
+def add_batch(model: Any, layer: NCMLinear, batch: Any) -> None:
+    data = model.data_preprocessor(batch, False)
+    labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+    layer.add_samples(model.extract_feat(data['inputs'], stage='pre_logits'), labels)
+
+
+def set_merged_means(layer: NCMLinear) -> None:
+    all_reduce(layer.sums)
+    all_reduce(layer.counts)
+    layer.set_means()

@@ -1,4 +1,5 @@
 from mmcausal.hooks.channels_last_hook import ChannelsLastHook
+from mmcausal.hooks.class_means_hook import ClassMeansHook
 from mmcausal.hooks.class_prior_hook import ClassPriorHook
 from mmcausal.hooks.cumulative_learning_hook import CumulativeLearningHook
 from mmcausal.hooks.deferred_reweighting_hook import DeferredReweightingHook
@@ -8,8 +9,8 @@ from mmcausal.hooks.restart_classifier_hook import RestartClassifierHook
 from mmcausal.hosts import is_installed
 
 __all__ = [
-    'ChannelsLastHook', 'ClassPriorHook', 'CumulativeLearningHook', 'DeferredReweightingHook', 'HeadDirectionHook',
-    'PicturesHook', 'RestartClassifierHook'
+    'ChannelsLastHook', 'ClassMeansHook', 'ClassPriorHook', 'CumulativeLearningHook', 'DeferredReweightingHook',
+    'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'
 ]
 
 if is_installed('mmdet'):

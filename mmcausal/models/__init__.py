@@ -16,7 +16,7 @@ __all__ = [
 ADAPTERS = {
     'mmpretrain': [
         'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'LDAMLoss', 'LabelAwareSmoothingLoss',
-        'LogitAdjustedLoss', 'ResNet10', 'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
+        'LogitAdjustedLoss', 'OLTRHead', 'ResNet10', 'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
     ],
     'mmdet': [
         'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
@@ -34,6 +34,7 @@ if is_installed('mmpretrain'):
     )
     from mmcausal.models.classifier_head import ClassifierHead
     from mmcausal.models.deconfound_head import DeconfoundHead
+    from mmcausal.models.oltr import OLTRHead
     from mmcausal.models.resnet10 import ResNet10
     from mmcausal.models.resnet32 import ResNet32
     from mmcausal.models.stage_two_classifier import StageTwoClassifier
