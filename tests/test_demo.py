@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from test_image_list import write_image
-from test_tools import run
+from test_tools import ROOT, run
 
 from mmcausal.registry import MODELS
 
@@ -54,6 +54,26 @@ def test_the_demo_takes_a_stock_classifier_with_an_estimated_direction(tmp_path)
     assert 'TDE, alpha 1.00' in output
 
 
+def test_the_demo_takes_a_vision_transformer(tmp_path):
+    config = tmp_path / 'vit.py'
+    config.write_text(f"""_base_ = '{ROOT}/configs/imagenet_lt/deconfound-tde_vit-b16_30e.py'
+arch = dict(_delete_=True, embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+model = dict(backbone=dict(arch=arch), head=dict(in_channels=32))
+""")
+    cfg = Config.fromfile(config)
+    init_default_scope('mmpretrain')
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    write_image(tmp_path / 'image.jpg')
+    demo = [sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'vit.pth', '--out',
+            tmp_path / 'demo.png']
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'vit.pth')
+    refusal = run(*demo, status=1)
+    assert 'needs the head direction' in refusal and 'Traceback' not in refusal
+    model.head.fc.mean_feature.fill_(1.)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'vit.pth')
+    assert 'Picture: ' in run(*demo) and (tmp_path / 'demo.png').stat().st_size > 10000
+
+
 def test_the_hosts_inferencer_takes_our_checkpoints(checkpoint, tmp_path):
     from mmpretrain import ImageClassificationInferencer
     write_image(tmp_path / 'image.jpg')
@@ -68,7 +88,7 @@ def test_heat_maps_are_of_the_classes_predicted(checkpoint):
     model = MODELS.build(Config.fromfile(CONFIG).model)
     model.load_state_dict(torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict'], strict=False)
     image, layer = torch.randn(3, 64, 64), model.eval().head.fc
-    maps = grad_cams(model, layer, image, 2.)
+    maps = grad_cams(model, layer, image, {'total effect': 0., 'TDE': 2.})
     assert layer.alpha == 3
     for name, alpha in (('total effect', 0.), ('TDE', 2.)):
         layer.alpha = alpha

@@ -2,6 +2,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
@@ -76,14 +77,59 @@ def test_pictures_reach_the_visualiser(tmp_path):
     shown = []
     with mock.patch.object(runner.visualizer, 'add_image', lambda *args: shown.append(args)):
         runner.train()
-        assert len(shown) == 7 and {step for _, _, step in shown} == {2}
-        assert {'feature_norms', 'decomposition', 'reliability'} <= {name for name, _, _ in shown}
+        assert len(shown) == 8 and {step for _, _, step in shown} == {2}
+        assert {'feature_norms', 'decomposition', 'reliability', 'grad_cam'} <= {name for name, _, _ in shown}
         runner.test()
-    assert len(shown) == 14 and all(image.shape[2] == 3 for _, image, _ in shown)
+    assert len(shown) == 16 and all(image.shape[2] == 3 for _, image, _ in shown)
     assert not runner.model.head.fc._forward_pre_hooks
 
 
+def runner_with_pictures(tmp_path, *backends):
+    cfg = Config.fromfile(CONFIGS / 'digits_lt' / 'deconfound-tde_small_ir100.py')
+    cfg.merge_from_dict({'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1})
+    cfg.custom_hooks.append(dict(type='mmcausal.PicturesHook', many=30, few=5))
+    cfg.visualizer.vis_backends = [dict(type=backend) for backend in backends]
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    return Runner.from_cfg(cfg)
+
+
+PICTURES = {'feature_norms', 'weight_norms', 'class_accuracy', 'confusion', 'reliability', 'direction_cosines',
+            'decomposition', 'grad_cam'}
+
+
+def test_pictures_become_files(tmp_path):
+    runner_with_pictures(tmp_path, 'LocalVisBackend').train()
+    files = {path.name: cv2.imread(str(path)) for path in tmp_path.glob('*/vis_data/vis_image/*.png')}
+    assert files.keys() == {f'{name}_1.png' for name in PICTURES}
+    assert all(image.std() > 1 for image in files.values())
+
+
+def test_pictures_reach_tensorboard(tmp_path):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    runner_with_pictures(tmp_path, 'TensorboardVisBackend').train()
+    events = EventAccumulator(str(next(tmp_path.glob('*/vis_data'))))
+    events.Reload()
+    assert set(events.Tags()['images']) == PICTURES
+    assert [event.step for event in events.Images('grad_cam')] == [1]
+
+
+def test_pictures_of_a_wrapped_classifier(tmp_path):
+    """Without a head direction there are five pictures beside Grad-CAM, all of the total effect."""
+    cfg = Config.fromfile(CONFIGS / 'digits_lt' / 'linear_small_ir100.py')
+    cfg.model = dict(type='mmcausal.TDEClassifierTTA', alpha=0., module=cfg.model)
+    cfg.custom_hooks.append(dict(type='mmcausal.PicturesHook', many=30, few=5))
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    runner = Runner.from_cfg(cfg)
+    with mock.patch.object(runner.visualizer, 'add_image') as add_image:
+        runner.test()
+    assert {call.args[0] for call in add_image.call_args_list} == PICTURES - {'direction_cosines', 'decomposition'}
+
+
 def test_pictures_need_a_classifier_and_their_packages():
+    for interval in (0, -1, 1.5, True, None):
+        with pytest.raises(ValueError, match=f'interval must be an integer of at least 1, got {interval}'):
+            PicturesHook(interval=interval)
     hook, data = PicturesHook(), SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
     with pytest.raises(ValueError, match='one DeconfoundLinear, got 0'):
         hook.before_test_epoch(SimpleNamespace(model=torch.nn.Linear(1, 1), test_dataloader=data))

@@ -1,15 +1,18 @@
 import copy
 import math
+import sys
 
 import oracle
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import init_default_scope
+from test_tools import ROOT, run
 from torch import nn
 
 from mmcausal import functional
-from mmcausal.models import DeconfoundLinear, ResNet32, TDEClassifierTTA, enable_tde
+from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear, ResNet32, TDEClassifierTTA, enable_tde
 from mmcausal.models.deconfound_linear import UNMOVED_BATCHES
 from mmcausal.registry import MODELS
 
@@ -63,6 +66,41 @@ def test_unusable_batches_move_nothing(batch):
     layer.update_direction(0.9)
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     assert not layer.observed.any()
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
+def test_a_batch_that_is_not_finite_is_left_out_of_a_mean_over_batches(bad):
+    batches = [torch.randn(n, 8) + 1 for n in (4, 2, 7)]
+    spoilt = torch.randn(5, 8)
+    spoilt[3, 2] = bad
+    layer = DeconfoundLinear(8, 6)
+    for batch in (*batches[:2], spoilt, batches[2]):
+        layer.observe(batch)
+    layer.update_direction(0.)
+    expected = torch.cat(batches)
+    torch.testing.assert_close(layer.mean_feature, expected.mean(0))
+    torch.testing.assert_close(layer.mean_cosine, functional.mean_cosine(expected, expected.mean(0)))
+    assert layer.num_updates == 1
+
+
+def test_half_precision_counts_every_sample():
+    layer = DeconfoundLinear(8, 6)
+    layer.observe(torch.ones(4097, 8, dtype=torch.float16))
+    layer.update_direction(0.)
+    assert torch.equal(layer.mean_feature, torch.ones(8))
+
+
+def test_foreground_that_is_not_finite_is_left_out_and_background_may_be_anything():
+    layer, batches = DetectionDeconfoundLinear(8, 6), [torch.randn(4, 8) + 1 for _ in range(3)]
+    is_foreground = torch.tensor([True, False, True, True])
+    batches[0][1] = math.nan  # background
+    batches[1][2] = math.nan
+    for batch in batches:
+        layer.observe(batch)
+        layer.observe_foreground(is_foreground)
+    layer.update_direction(0.)
+    seen = torch.cat([batch[is_foreground] for batch in (batches[0], batches[2])])
+    torch.testing.assert_close(layer.mean_feature, seen.mean(0))
 
 
 def test_evaluation_observes_nothing():
@@ -164,6 +202,70 @@ def test_wrapper_around_a_stock_linear_layer():
         enable_tde(model, 0.5, classifier='neck.fc')
     with pytest.raises(ValueError, match='alpha must be'):
         TDEClassifierTTA(model, alpha='x')
+
+
+def arcface_model(**kwargs):
+    init_default_scope('mmpretrain')
+    model = nn.Module()
+    model.head = MODELS.build(dict(type='ArcFaceClsHead', num_classes=6, in_channels=8, scale=20., **kwargs))
+    return model.eval()
+
+
+def test_tde_for_the_hosts_cosine_classifier():
+    model, x, labels = arcface_model(), torch.randn(5, 8) + 1, torch.arange(5)
+    head, weight = model.head, model.head.norm_product.weight
+    before, with_margin = head((x, )), head((x, ), labels)
+    layer = enable_tde(model, 0., 'head.norm_product')
+    assert layer.weight is weight and 'head.norm_product.weight' in model.state_dict()
+    torch.testing.assert_close(head((x, )), before)
+    torch.testing.assert_close(head((x, ), labels), with_margin)
+
+    layer.train()
+    head((x, ), labels)  # as estimate_direction.py
+    layer.eval().update_direction(0.)
+    torch.testing.assert_close(layer.mean_feature, x.mean(0))
+    assert enable_tde(model, 1.5, 'head.norm_product') is layer
+    tau = 20.  # the head's scale
+    expected = oracle.tde_logits(x.tolist(), weight.tolist(), x.mean(0).tolist(), 1.5, 1, tau, 0., 'cosine')
+    torch.testing.assert_close(head((x, )), torch.tensor(expected), atol=1e-4, rtol=1e-5)
+    labels_by_tde = [sample.pred_label for sample in head.predict((x, ))]
+    assert torch.cat(labels_by_tde).tolist() == torch.tensor(expected).argmax(1).tolist()
+
+
+def test_other_products_than_the_cosine_are_refused():
+    with pytest.raises(ValueError, match="'head.norm_product' has k=3, feature_norm=True"):
+        enable_tde(arcface_model(num_subcenters=3), 0.5, 'head.norm_product')
+    model = arcface_model()
+    model.head.norm_product.feature_norm = False
+    with pytest.raises(ValueError, match='feature_norm=True and weight_norm=True, and .* feature_norm=False'):
+        enable_tde(model, 0.5, 'head.norm_product')
+
+
+def test_a_direction_for_the_hosts_cosine_classifier(tmp_path):
+    """The tool, on a checkpoint of MMPretrain's own head; then TDE by the wrapper."""
+    config = tmp_path / 'arcface.py'
+    config.write_text(f"""_base_ = '{ROOT}/configs/digits_lt/linear_small_ir100.py'
+model = dict(head=dict(_delete_=True, type='ArcFaceClsHead', num_classes=10, in_channels=256, scale=20.))
+""")
+    cfg = Config.fromfile(config)
+    init_default_scope('mmpretrain')
+    stock = MODELS.build(cfg.model).eval()
+    torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
+    tool = [sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'stock.pth', tmp_path / 'd.pth']
+    refusal = run(*tool, status=1)
+    assert "names no layer of ImageClassifier" in refusal and 'Traceback' not in refusal
+    assert 'head.norm_product: mean cosine' in run(*tool, '--classifier', 'head.norm_product')
+
+    images = torch.randn(4, 1, 8, 8)
+    features = stock.extract_feat(images)[-1]
+    wrapper = TDEClassifierTTA(MODELS.build(cfg.model), alpha=0.5, classifier='head.norm_product').eval()
+    state = torch.load(tmp_path / 'd.pth', map_location='cpu', weights_only=False)['state_dict']
+    wrapper.module.load_state_dict(state)
+    assert state['head.norm_product.mean_feature'].any()
+    arguments = [value.tolist() for value in (features, stock.head.norm_product.weight,
+                                              state['head.norm_product.mean_feature'])]
+    expected = oracle.tde_logits(*arguments, 0.5, 1, 20., 0., 'cosine')
+    torch.testing.assert_close(wrapper.module(images), torch.tensor(expected), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize('loss', [dict(type='CrossEntropyLoss', use_sigmoid=True), dict(type='FocalLoss')])

@@ -1,4 +1,5 @@
 """The tools as a user runs them, in processes of their own."""
+import argparse
 import json
 import os
 import socket
@@ -6,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 ROOT = Path(__file__).parent.parent
 DIGITS = 'configs/digits_lt/deconfound-tde_small_ir100.py'
@@ -67,8 +71,17 @@ def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
     output = run(*tool, '--split', 'test', '--alpha', '0.5', '--out', tmp_path / 'report.html')
     assert f'Report: {tmp_path}/report.html' in output
     page = (tmp_path / 'report.html').read_text()
-    assert page.count('src="data:image/png') == 8 and 'TDE, alpha 0.5' in page and 'few' in page
+    assert page.count('src="data:image/png') == 9 and 'TDE, alpha 0.5' in page and 'few' in page
+    assert '"train images", "test images", "total effect", "TDE, alpha 0.5", "gain"]' in page
     assert 'must hold the config of one training' in run(*tool[:2], tmp_path, status=1)
+
+
+def test_report_without_a_direction(linear_checkpoint, tmp_path):
+    output = run(sys.executable, 'tools/analysis/report.py', linear_checkpoint.parent, '--features', tmp_path / 'store',
+                 '--config', BASELINE, '--checkpoint', linear_checkpoint, '--out', tmp_path / 'report.html')
+    assert 'no head direction' in output
+    page = (tmp_path / 'report.html').read_text()
+    assert '"train images", "test images", "total effect"]' in page and 'by alpha' not in page
 
 
 def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
@@ -105,10 +118,51 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     for point, single in zip(points, (metrics(factual), half)):
         assert {f'shot/{group}': point[group] for group in ('many', 'medium', 'few', 'overall')} == {
             key: value for key, value in single.items() if key.startswith('shot/')}
+    chosen = json.loads((tmp_path / 'sweep.json').read_text())['chosen']['linear']
+    assert chosen['best'] == max(points, key=lambda point: point['overall'])['alpha']
+    assert chosen['largest_entropy'] == max(points, key=lambda point: point['entropy'])['alpha']
     assert (tmp_path / 'sweep_linear.png').stat().st_size > 10000
     pictures = [*features, '--out-dir', tmp_path / 'pictures']
     output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures)
     stock = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--out-dir',
                 tmp_path / 'stock', '--features', tmp_path / 'stock_store')
-    assert 'no head direction' in stock and len(list((tmp_path / 'stock').glob('*.png'))) == 5
-    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 7 and 'Features of' not in output
+    assert 'no head direction' in stock and len(list((tmp_path / 'stock').glob('*.png'))) == 6
+    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 8 and 'Features of' not in output
+    # What is wrong is told in a sentence, and before the network runs.
+    few = [*sweep, '--i-know-this-is-test', '--select', 'few', '--cfg-options', 'test_evaluator.1.few=0']
+    few[few.index('--features') + 1] = tmp_path / 'few'
+    output = run(*few, status=1)
+    assert 'reports overall, many, medium on the test split' in output and 'Traceback' not in output
+    output = run(*sweep, '--i-know-this-is-test', '--dtype', 'float16', status=1)
+    assert 'holds features of another dtype' in output and 'Traceback' not in output
+    pictures[1] = tmp_path / 'blind'
+    output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures, '--cfg-options',
+                 'test_evaluator.1.class_counts=[9,9]', status=1)
+    assert 'class_counts has 2 classes, but label 9 was tested' in output and 'Traceback' not in output
+    assert not (tmp_path / 'few').exists() and not (tmp_path / 'blind').exists()
+
+
+def test_stored_features_are_those_of_a_test_to_the_last_bit(linear_checkpoint, tmp_path):
+    run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--split', 'test', '--features',
+        tmp_path / 'store', '--out-dir', tmp_path / 'pictures')
+    cfg = Config.fromfile(ROOT / BASELINE)
+    cfg.work_dir, cfg.load_from = str(tmp_path), str(linear_checkpoint)
+    runner, inputs, threads = Runner.from_cfg(cfg), [], torch.get_num_threads()
+    runner.model.head.fc.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
+    torch.set_num_threads(1)  # as the tool's
+    try:
+        runner.test()
+    finally:
+        torch.set_num_threads(threads)
+    assert np.array_equal(np.load(tmp_path / 'store' / 'features.npy'), torch.cat(inputs).numpy())
+
+
+def test_other_features_go_to_another_folder(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools' / 'analysis')
+    from trained import features_folder
+    args = argparse.Namespace(features=None, config='a/config.py', split='val', dtype='float32')
+    identities = [dict(pipeline='x', dataset='y'), dict(pipeline='z', dataset='y'), dict(pipeline='x', dataset='z')]
+    folders = {features_folder(args, identity) for identity in identities}
+    folders.add(features_folder(argparse.Namespace(**{**vars(args), 'dtype': 'float16'}), identities[0]))
+    assert len(folders) == 4 and all(folder.name.startswith('config_val_') for folder in folders)
+    assert features_folder(args, dict(reversed(identities[0].items()))) in folders

@@ -3,6 +3,7 @@
 Prints them and saves a picture with both, and where the network looks for each (Grad-CAM).
 """
 import argparse
+import sys
 from pathlib import Path
 from typing import List, Tuple
 
@@ -13,9 +14,10 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
+from mmcausal.hosts import is_installed
 from mmcausal.models import enable_tde
 from mmcausal.models.deconfound_linear import DeconfoundLinear
-from mmcausal.visualization import draw_grad_cam, grad_cams, paper_figure
+from mmcausal.visualization import NoFeatureMapError, draw_grad_cam, grad_cams, image_to_show, paper_figure
 
 Ranking = List[Tuple[str, float]]
 
@@ -25,24 +27,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('image', type=Path)
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='a checkpoint with a head direction')
+    parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=float, help="of TDE; default: the config's if it is above 0, else 1")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='picture')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
     if not args.image.is_file():
         parser.error(f'{args.image} is no file')
+    if not is_installed('pytorch_grad_cam'):
+        parser.error("the picture needs grad-cam: pip install 'mmcausal[analysis]'")
     return args
 
 
 def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndarray:
     """The image (H, W, 3), BGR as from the host's loader; RGB where training images were not read from files."""
     image = mmcv.imread(str(path))
-    return np.ascontiguousarray(image[..., ::-1]) if takes_rgb(inferencer) else image
-
-
-def takes_rgb(inferencer: ImageClassificationInferencer) -> bool:
-    """Whether the data set held its images in memory, as CIFAR's, which are RGB."""
-    return not any('LoadImage' in step['type'] for step in inferencer.config.test_dataloader.dataset.pipeline)
+    is_from_file = any('LoadImage' in step['type'] for step in inferencer.config.test_dataloader.dataset.pipeline)
+    return image if is_from_file else np.ascontiguousarray(image[..., ::-1])
 
 
 def top_classes(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
@@ -58,14 +59,12 @@ def draw(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, ima
          rankings: List[Ranking], out: Path) -> None:
     data = next(iter(inferencer.preprocess([image])))
     ready = inferencer.model.data_preprocessor(data)['inputs'][0]
-    shown = data['inputs'][0].permute(1, 2, 0).numpy()
-    if not takes_rgb(inferencer):
-        shown = shown[..., ::-1]
+    shown = image_to_show(inferencer.model, data['inputs'][0])
     figure, panels = paper_figure(columns=2)
-    cams = grad_cams(inferencer.model, layer, ready, alpha)
+    cams = grad_cams(inferencer.model, layer, ready, {'total effect': 0., 'TDE': alpha})
     for axes, (name, (_, heat)), ranking in zip(panels, cams.items(), rankings):
         lines = '\n'.join(f'{label} {100 * score:.1f} %' for label, score in ranking)
-        draw_grad_cam(axes, shown.astype(np.uint8), heat, f'{name}\n{lines}')
+        draw_grad_cam(axes, shown, heat, f'{name}\n{lines}')
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
 
@@ -78,15 +77,22 @@ def main() -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
     alpha = args.alpha if args.alpha is not None else cfg.model.head.get('alpha') or 1.
-    layer = enable_tde(inferencer.model, alpha)
-    load_checkpoint(inferencer.model, args.checkpoint, map_location='cpu')  # a stock layer had no place for a direction
-    alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
+    try:
+        layer = enable_tde(inferencer.model, alpha, args.classifier)
+        # Again: a stock layer had no place for a direction
+        load_checkpoint(inferencer.model, args.checkpoint, map_location='cpu')
+        alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f'{error}')
     image = read_image(inferencer, args.image)
     factual, direct = rankings = [top_classes(inferencer, layer, image, value) for value in (0., alpha)]
     print(f'{"total effect":<40}TDE, alpha {alpha:.2f}')
     for (a, score_a), (b, score_b) in zip(factual, direct):
         print(f'{100 * score_a:>6.2f} %  {a:<29}{100 * score_b:>6.2f} %  {b}')
-    draw(inferencer, layer, image, alpha, rankings, args.out)
+    try:
+        draw(inferencer, layer, image, alpha, rankings, args.out)
+    except NoFeatureMapError as error:
+        sys.exit(f'No picture: {error}')
     print(f'Picture: {args.out}')
 
 

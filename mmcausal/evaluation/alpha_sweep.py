@@ -1,4 +1,5 @@
 """How accuracy depends on alpha, from stored features."""
+import contextlib
 from typing import Any, Dict, Iterable, Iterator, List
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor
 from mmcausal.evaluation.shot_accuracy import ShotAccuracy
 from mmcausal.models.deconfound_linear import DeconfoundLinear, check_alpha
 
-CHUNK = 4096  # images at a time
+CHUNK = 1024  # images at a time: their logits stay in the cache from one alpha to the next
 
 
 @torch.no_grad()
@@ -16,10 +17,11 @@ def sweep_alpha(layer: DeconfoundLinear, features: Any, labels: Any, alphas: Ite
                 metric: ShotAccuracy) -> List[Dict[str, Any]]:
     """Accuracy in percent and entropy of the mean prediction, for each alpha.
 
-    The entropy, in nats, needs no label: on balanced images it tells how evenly the classes are predicted.
+    The logits are linear in alpha (Eq. 8), so total effect and head effect are computed once for all. The entropy, in
+    nats, needs no label: on balanced images it tells how evenly the classes are predicted.
 
     Args:
-        layer: A trained classifier with a head direction; its ``alpha`` and mode are left as they were.
+        layer: A trained classifier without a background class; its ``alpha`` and mode are left as they were.
         features: (N, D), a tensor or an array, in memory or mapped.
         labels: (N,), likewise.
         alphas: Values of the trade-off.
@@ -30,18 +32,26 @@ def sweep_alpha(layer: DeconfoundLinear, features: Any, labels: Any, alphas: Ite
 
     Raises:
         ValueError: An alpha that is negative or not finite.
+        RuntimeError: An alpha above 0 for a layer without a head direction.
     """
+    labels = np.asarray(labels)
+    alphas = [_as_number(layer, alpha) for alpha in alphas]
+    predictions = np.empty((len(alphas), len(labels)), dtype=np.int64)
+    total_probs = torch.zeros(len(alphas), layer.out_features)
+    with _inferring(layer, layer.alpha):
+        for rows, chunk in _chunks(layer, features):
+            total_effect, head_effect = (logits.cpu() for logits in layer.effects(chunk))
+            for index, alpha in enumerate(alphas):
+                logits = torch.sub(total_effect, head_effect, alpha=alpha)
+                predictions[index, rows] = logits.numpy().argmax(-1)  # several times as fast as PyTorch's
+                total_probs[index] += logits.softmax(-1).sum(0)
+
     results = []
-    labels = torch.as_tensor(labels).tolist()
-    for alpha in [check_alpha(alpha) for alpha in alphas]:
-        predictions: List[int] = []
-        total = torch.zeros(layer.out_features)
-        for probs in iterate_probs(layer, features, alpha):
-            predictions += probs.argmax(-1).tolist()
-            total += probs.sum(0)
-        accuracy = metric.compute_metrics(list(zip(labels, predictions)))
-        entropy = float(torch.special.entr(total / len(predictions)).sum())
-        results.append(dict(alpha=alpha, normalizer=layer.normalizer, entropy=entropy, **accuracy))
+    for alpha, predicted, probs in zip(alphas, predictions, total_probs):
+        pairs: Any = np.stack([labels, predicted], 1)
+        entropy = float(torch.special.entr(probs / len(labels)).sum())
+        results.append(dict(alpha=alpha, normalizer=layer.normalizer, entropy=entropy,
+                            **metric.compute_metrics(pairs)))
     return results
 
 
@@ -53,12 +63,30 @@ def predict(layer: DeconfoundLinear, features: Any, alpha: Any) -> np.ndarray:
 @torch.no_grad()
 def iterate_probs(layer: DeconfoundLinear, features: Any, alpha: Any) -> Iterator[Tensor]:
     """The class probabilities (n, C) that ``layer`` gives with ``alpha`` to features (N, D), some images at a time."""
+    with _inferring(layer, alpha):
+        for _, chunk in _chunks(layer, features):
+            yield layer(chunk).softmax(-1).cpu()
+
+
+@contextlib.contextmanager
+def _inferring(layer: DeconfoundLinear, alpha: Any) -> Iterator[None]:
+    """Evaluation mode with ``alpha``; afterwards the layer is as before."""
     before = layer.alpha, layer.training
     layer.eval().alpha = check_alpha(alpha)
     try:
-        for start in range(0, len(features), CHUNK):
-            chunk = torch.as_tensor(features[start:start + CHUNK], dtype=torch.float32)
-            yield layer(chunk.to(layer.weight.device)).softmax(-1).cpu()
+        yield
     finally:
         layer.alpha = before[0]
         layer.train(before[1])
+
+
+def _as_number(layer: DeconfoundLinear, alpha: Any) -> float:
+    with _inferring(layer, alpha):
+        return 0. if layer.alpha == 0 else layer.resolved_alpha()
+
+
+def _chunks(layer: DeconfoundLinear, features: Any) -> Iterator[Any]:
+    """Slices of (N, D) features and what they hold, on the layer's device."""
+    for start in range(0, len(features), CHUNK):
+        rows = slice(start, start + CHUNK)
+        yield rows, torch.as_tensor(features[rows], dtype=torch.float32).to(layer.weight.device)

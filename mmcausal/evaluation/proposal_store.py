@@ -101,7 +101,8 @@ class ProposalStore:
     def __init__(self, folder: Union[str, Path], identity: Dict[str, Any], dtype: str = 'float16') -> None:
         self.folder = Path(folder)
         self.dtype = getattr(torch, dtype)
-        check_identity(self.folder, dict(identity, dtype=dtype))
+        self.identity = dict(identity, dtype=dtype)
+        check_identity(self.folder, self.identity)
         self.num_done = len(list(self.folder.glob('*.pt')))
 
     def __len__(self) -> int:

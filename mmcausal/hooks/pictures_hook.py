@@ -4,6 +4,7 @@ from typing import Any, List, Optional, Sequence
 import numpy as np
 from mmengine.dist import collect_results, is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel
 from torch import Tensor
 
 from mmcausal.evaluation.shot_accuracy import shot_groups
@@ -15,23 +16,29 @@ from mmcausal.registry import HOOKS
 
 @HOOKS.register_module()
 class PicturesHook(Hook):
-    """Give :func:`mmcausal.visualization.classifier_pictures` of a classifier to MMEngine's ``Visualizer``.
+    """Give the pictures of a classifier to MMEngine's ``Visualizer``.
+
+    They are :func:`mmcausal.visualization.classifier_pictures` and, where the package grad-cam is installed,
+    :func:`mmcausal.visualization.grad_cam_pictures`.
 
     After a validation the step is the epoch or iteration, after a test 0. Features of all images are kept in memory
     meanwhile.
 
     Args:
-        interval: Validations from one set of pictures to the next.
+        interval: Validations from one set of pictures to the next, at least 1.
         many, few: See :func:`mmcausal.evaluation.shot_groups`.
 
     Raises:
         ImportError: At construction, without torchmetrics and Matplotlib.
-        ValueError: Before the first batch, a model without exactly one :class:`mmcausal.models.DeconfoundLinear`, or a
-            data set without ``metainfo['class_counts']``.
+        ValueError: At construction, an interval below 1 or shot groups that overlap. Before the first batch, a model
+            without exactly one :class:`mmcausal.models.DeconfoundLinear`, or a data set without
+            ``metainfo['class_counts']``.
     """
 
     def __init__(self, interval: int = 1, many: int = 100, few: int = 20) -> None:
         shot_groups([], many, few)
+        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'interval must be an integer of at least 1, got {interval!r}')
         missing = [package for package in ('torchmetrics', 'matplotlib') if not is_installed(package)]
         if missing:
             raise ImportError(f"PicturesHook needs {', '.join(missing)}: pip install 'mmcausal[analysis]'")
@@ -88,10 +95,13 @@ class PicturesHook(Hook):
             self._draw(runner, samples, step)
 
     def _draw(self, runner: Any, samples: Any, step: int) -> None:
-        from mmcausal.visualization import classifier_pictures, to_image
+        from mmcausal.visualization import classifier_pictures, grad_cam_pictures, to_image
         features, labels = map(np.stack, zip(*samples))
         counts = self.dataset.metainfo['class_counts']
         figures = classifier_pictures(self.layer, features, labels, counts,
                                       shot_groups(counts, self.many, self.few))
+        model = unwrap(runner.model)
+        classifier = model.module if isinstance(model, BaseTTAModel) else model
+        figures.update(grad_cam_pictures(classifier, self.layer, self.dataset, labels, counts))
         for name, figure in figures.items():
             runner.visualizer.add_image(name, to_image(figure), step)

@@ -131,18 +131,20 @@ class DeconfoundLinear(nn.Linear):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        """Add features x (N, D) to the sums of the next update."""
-        self._add_to_sums(x, x.new_full((1, ), x.shape[0]))
+        """Add features x (N, D) to the sums of the next update, unless one of them is not finite."""
+        self._add_to_sums(x, self.observed.new_full((1, ), x.shape[0]))
 
     def _add_to_sums(self, x: Tensor, count: Tensor) -> None:
         x, count = x.detach().to(self.observed.dtype), count.to(self.observed.dtype)
-        self.observed += torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
+        sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
+        # Chosen on the device: the host need not wait to know whether they are finite.
+        self.observed += torch.where(sums.isfinite().all(), sums, torch.zeros_like(sums))
 
     @torch.no_grad()
     def update_direction(self, momentum: float) -> None:
         """Move the averages by one step towards the samples observed since the last one, and forget those.
 
-        Nothing moves where no sample was seen or one was not finite. No value leaves the device.
+        Nothing moves where no finite sample was seen. No value leaves the device.
 
         Args:
             momentum: Weight of the old value, in [0, 1).

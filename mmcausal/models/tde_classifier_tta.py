@@ -25,11 +25,11 @@ class TDEClassifierTTA(AverageClsScoreTTA):
     Args:
         module: The classifier, or its config.
         alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`.
-        classifier: Name of the linear layer within ``module``.
+        classifier: Name of the classifier layer within ``module``, see :func:`mmcausal.models.enable_tde`.
         data_preprocessor: As in MMEngine's ``BaseTTAModel``.
 
     Raises:
-        ValueError: At construction, for an alpha out of range or a layer that is not linear.
+        ValueError: At construction, for an alpha out of range or a layer that is neither linear nor cosine.
         RuntimeError: At the first batch, where the checkpoint has no head direction.
     """
 

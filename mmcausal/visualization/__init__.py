@@ -7,7 +7,15 @@ from mmcausal.visualization.features import (
     draw_feature_norms,
     draw_weight_norms,
 )
-from mmcausal.visualization.grad_cam import draw_grad_cam, grad_cams
+from mmcausal.visualization.grad_cam import (
+    NoFeatureMapError,
+    draw_grad_cam,
+    draw_grad_cams,
+    example_indices,
+    grad_cam_pictures,
+    grad_cams,
+    image_to_show,
+)
 from mmcausal.visualization.predictions import (
     calibration_errors,
     draw_class_accuracy,
@@ -19,8 +27,8 @@ from mmcausal.visualization.report import class_rows, report_page
 from mmcausal.visualization.style import SHOT_COLORS, paper_figure, to_image
 
 __all__ = [
-    'SHOT_COLORS', 'calibration_errors', 'class_rows', 'classifier_pictures', 'draw_alpha_sweep',
+    'NoFeatureMapError', 'SHOT_COLORS', 'calibration_errors', 'class_rows', 'classifier_pictures', 'draw_alpha_sweep',
     'draw_class_accuracy', 'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms',
-    'draw_grad_cam', 'draw_reliability', 'draw_weight_norms', 'grad_cams', 'paper_figure', 'report_page',
-    'shot_confusion', 'to_image'
+    'draw_grad_cam', 'draw_grad_cams', 'draw_reliability', 'draw_weight_norms', 'example_indices',
+    'grad_cam_pictures', 'grad_cams', 'image_to_show', 'paper_figure', 'report_page', 'shot_confusion', 'to_image'
 ]

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from mmcausal.evaluation.alpha_sweep import iterate_probs
-from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.deconfound_linear import Alpha, DeconfoundLinear
 from mmcausal.visualization.features import (
     draw_decomposition,
     draw_direction_cosines,
@@ -17,7 +17,7 @@ from mmcausal.visualization.style import paper_figure
 
 
 def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, class_counts: Any,
-                        groups: Dict[str, np.ndarray], alpha: Optional[Any] = None) -> Dict[str, Any]:
+                        groups: Dict[str, np.ndarray], alpha: Optional[Alpha] = None) -> Dict[str, Any]:
     """Matplotlib figures by name.
 
     Args:
@@ -32,11 +32,8 @@ def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, cla
     features = features.astype(np.float32, copy=False)
     weight, mean_feature = (t.detach().cpu().numpy() for t in (layer.weight, layer.mean_feature))
     has_direction = bool(mean_feature.any())
-    alphas: Dict[str, Any] = {'total effect': 0.}
-    alpha = layer.alpha if alpha is None else alpha
-    if has_direction and alpha != 0:
-        alphas['TDE'] = alpha
-    probs = {name: torch.cat(list(iterate_probs(layer, features, value))).numpy() for name, value in alphas.items()}
+    probs = {name: torch.cat(list(iterate_probs(layer, features, value))).numpy()
+             for name, value in alphas_to_show(layer, alpha).items()}
     predictions = {name: value.argmax(1) for name, value in probs.items()}
 
     figures = {
@@ -51,6 +48,15 @@ def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, cla
         figures['direction_cosines'] = _single(draw_direction_cosines, *direction)
         figures['decomposition'] = _single(draw_decomposition, *direction)
     return figures
+
+
+def alphas_to_show(layer: DeconfoundLinear, alpha: Optional[Alpha] = None) -> Dict[str, Alpha]:
+    """Alpha by name: of the total effect, and of TDE (by default the layer's own) where there is TDE to show."""
+    alphas: Dict[str, Alpha] = {'total effect': 0.}
+    alpha = layer.alpha if alpha is None else alpha
+    if layer.mean_feature.any() and alpha != 0:
+        alphas['TDE'] = alpha
+    return alphas
 
 
 def _single(draw: Callable[..., None], *args: Any) -> Any:

@@ -5,7 +5,7 @@ import io
 import json
 from pathlib import Path
 from string import Template
-from typing import Any, Dict, List, Sequence
+from typing import Any, Collection, Dict, List, Sequence
 
 import numpy as np
 
@@ -21,16 +21,23 @@ CAPTIONS = {
     'decomposition': 'Features along the head direction and across it, one dot a class.',
     'confusion': 'Where the images of each shot group go.',
     'reliability': 'Accuracy by confidence, and expected calibration error, by shot group.',
+    'grad_cam': 'Where the network looks for the class that it predicts (Grad-CAM). The first images of the two most '
+                'frequent and the two rarest classes, under their true class.',
 }
-CLASS_COLUMNS = ('class', 'shot', 'train images', 'test images', 'total effect', 'TDE', 'gain')
+
+
+def class_columns(classifiers: Collection[str]) -> List[str]:
+    """Headings of :func:`class_rows`, for the names of one or two classifiers."""
+    gain = ['gain'] if len(classifiers) > 1 else []
+    return ['class', 'shot', 'train images', 'test images', *classifiers, *gain]
 
 
 def class_rows(names: Sequence[str], class_counts: np.ndarray, groups: Dict[str, np.ndarray], labels: np.ndarray,
                predictions: Dict[str, np.ndarray]) -> List[list]:
-    """A row for each class: name, shot group, training and test images, accuracies in percent and their difference.
+    """A row for each class: name, shot group, training and test images, accuracies in percent, difference of two.
 
-    ``predictions``: the classes (N,) predicted for labels (N,), by total effect and by TDE. An accuracy is None where
-    there is no test image.
+    ``predictions``: the classes (N,) predicted for labels (N,), by total effect and, if at all, by TDE. An accuracy is
+    None where there is no test image.
     """
     shots = {label: name for name, group in groups.items() for label in np.flatnonzero(group)}
     tested = np.bincount(labels, minlength=len(names))
@@ -39,7 +46,8 @@ def class_rows(names: Sequence[str], class_counts: np.ndarray, groups: Dict[str,
     rows = []
     for label, name in enumerate(names):
         values = [accuracy[label] for accuracy in accuracies]
-        values.append(values[-1] - values[0])
+        if len(values) > 1:
+            values.append(values[-1] - values[0])
         percents = [None if np.isnan(value) else round(float(value), 2) for value in values]
         rows.append([str(name), shots[label], int(class_counts[label]), int(tested[label]), *percents])
     return rows
@@ -74,7 +82,7 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
     Args:
         title, summary: Plain text.
         config_name, config: Name and text of the config.
-        accuracies: Of the shot groups, for each classifier.
+        accuracies: Of the shot groups, for each classifier, by its name in the table of classes too.
         figures: Matplotlib figures, by the names of ``CAPTIONS``.
         rows: What :func:`class_rows` returns.
     """
@@ -92,5 +100,5 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
         options=''.join(f'<option>{group}</option>' for group in groups),
         config_name=html.escape(config_name),
         config=html.escape(config),
-        columns=embedded(CLASS_COLUMNS),
+        columns=embedded(class_columns(accuracies)),
         rows=embedded(rows))

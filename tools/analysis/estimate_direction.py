@@ -8,6 +8,7 @@ direction added; test it with mmcausal.TDEClassifierTTA or mmcausal.TDEDetectorT
 """
 import argparse
 import itertools
+import sys
 from pathlib import Path
 from typing import Dict
 
@@ -15,7 +16,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import track_iter_progress
 from torch import nn
-from trained import add_model_arguments, load_trained
+from trained import add_model_arguments, load_trained, plain_errors
 
 from mmcausal.hooks.class_prior_hook import give_class_counts, modules_with_counts
 from mmcausal.models import DeconfoundLinear, enable_tde
@@ -39,7 +40,8 @@ def main() -> None:
     args = parse_args()
     runner = load_trained(args, 'estimate_direction')
     model = runner.model
-    layers = find_classifiers(model, args.classifier)
+    with plain_errors():
+        layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # observes its input; the rest of the model infers
         layer.mean_feature.zero_()
@@ -62,7 +64,7 @@ def main() -> None:
     print("\nalpha='auto' is 1 / mean cosine")
     for name, layer in layers.items():
         if not layer.num_updates:
-            raise RuntimeError(f'{name} has seen no usable sample in the training images, so it has no direction')
+            sys.exit(f'{name} has seen no usable sample in the training images, so it has no direction')
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
             state[f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
         print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')

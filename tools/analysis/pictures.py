@@ -11,7 +11,9 @@ from trained import (
     add_feature_arguments,
     add_model_arguments,
     alpha_argument,
+    build_split,
     load_trained,
+    plain_errors,
     shot_metric,
     stored_features,
 )
@@ -31,15 +33,18 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    from mmcausal.visualization import classifier_pictures
+    from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     args = parse_args()
     runner = load_trained(args, 'pictures', untouched=True)
-    layer = enable_tde(runner.model, 0., args.classifier)
+    with plain_errors():
+        layer = enable_tde(runner.model, 0., args.classifier)
     runner.load_or_resume()
-    store, dataset = stored_features(runner, layer, args)
-    metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
+    dataset = build_split(runner.cfg, args.split)
+    metric = shot_metric(runner, args, dataset)
+    store = stored_features(runner, layer, args, dataset)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
+    pictures.update(grad_cam_pictures(runner.model, layer, dataset, store.labels, metric.counts(), args.alpha))
     for name, figure in pictures.items():
         figure.savefig(args.out_dir / f'{name}.png')
         print(args.out_dir / f'{name}.png')

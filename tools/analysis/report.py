@@ -10,7 +10,16 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from mmengine.config import Config, DictAction
-from trained import add_feature_arguments, alpha_argument, load_trained, shot_metric, stored_features
+from trained import (
+    add_feature_arguments,
+    alpha_argument,
+    auto_marks,
+    build_split,
+    load_trained,
+    plain_errors,
+    shot_metric,
+    stored_features,
+)
 
 from mmcausal.evaluation import sweep_alpha
 from mmcausal.evaluation.alpha_sweep import predict
@@ -22,6 +31,7 @@ matplotlib.use('Agg')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path)
+    parser.add_argument('--config', help='default: the only one in the work directory')
     parser.add_argument('--checkpoint', help='default: the last one')
     parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
     add_feature_arguments(parser)
@@ -29,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
-    args.config = find_config(args.work_dir)
+    args.config = args.config or find_config(args.work_dir)
     args.checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
     args.out = args.out or args.work_dir / 'report.html'
     return args
@@ -38,7 +48,8 @@ def parse_args() -> argparse.Namespace:
 def find_config(work_dir: Path) -> str:
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
-        sys.exit(f'{work_dir} must hold the config of one training, and has {[path.name for path in configs]}')
+        sys.exit(f'{work_dir} must hold the config of one training, and has {[path.name for path in configs]}; name '
+                 'one with --config')
     return str(configs[0])
 
 
@@ -51,22 +62,36 @@ def find_checkpoint(work_dir: Path) -> str:
 
 
 def main() -> None:
-    from mmcausal.visualization import class_rows, classifier_pictures, draw_alpha_sweep, paper_figure, report_page
+    from mmcausal.visualization import (
+        class_rows,
+        classifier_pictures,
+        draw_alpha_sweep,
+        grad_cam_pictures,
+        paper_figure,
+        report_page,
+    )
     args = parse_args()
     runner = load_trained(args, 'report', untouched=True)
-    layer = enable_tde(runner.model, args.alpha, args.classifier)
+    with plain_errors():
+        layer = enable_tde(runner.model, 0., args.classifier)
     runner.load_or_resume()
-    layer.resolved_alpha()  # refuses a checkpoint without a direction
-    store, dataset = stored_features(runner, layer, args)
-    metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
+    dataset = build_split(runner.cfg, args.split)
+    metric = shot_metric(runner, args, dataset)
+    store = stored_features(runner, layer, args, dataset)
 
     figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
-    alphas = sorted({*np.linspace(0, 3, 31).round(2).tolist(), args.alpha})
-    points = sweep_alpha(layer, store.features, store.labels, alphas, metric)
-    figures['alpha_sweep'], axes = paper_figure()
-    draw_alpha_sweep(axes, points, {'this page': args.alpha})
+    figures.update(grad_cam_pictures(runner.model, layer, dataset, store.labels, metric.counts(), args.alpha))
+    names, curve = {'total effect': 0.}, []
+    if layer.mean_feature.any():
+        names[f'TDE, alpha {args.alpha:g}'] = args.alpha
+        curve = np.linspace(0, 3, 31).round(2).tolist()
+    else:
+        print('The checkpoint has no head direction, so there is no TDE on the page; estimate_direction.py adds one')
+    points = sweep_alpha(layer, store.features, store.labels, sorted({*names.values(), *curve}), metric)
+    if curve:
+        figures['alpha_sweep'], axes = paper_figure()
+        draw_alpha_sweep(axes, points, {**auto_marks([layer]), 'this page': args.alpha})
 
-    names = {'total effect': 0., f'TDE, alpha {args.alpha:g}': args.alpha}
     groups = [group for group in ('many', 'medium', 'few', 'overall') if group in points[0]]
     by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}
     predictions = {name: predict(layer, store.features, alpha) for name, alpha in names.items()}

@@ -15,8 +15,11 @@ from trained import (
     add_feature_arguments,
     add_model_arguments,
     add_sweep_arguments,
+    auto_marks,
     load_trained,
+    plain_errors,
     refuse_test_images,
+    reported_groups,
     shot_metric,
     stored_features,
 )
@@ -60,25 +63,27 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
 def main() -> None:
     args = parse_args()
     runner = load_trained(args, 'sweep_alpha', untouched=True)
-    layer = enable_tde(runner.model, 'auto', args.classifier)
+    with plain_errors():
+        layer = enable_tde(runner.model, 1., args.classifier)
     runner.load_or_resume()
-    layer.alpha = 1.
-    layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
-    marks = {'auto': 1 / float(layer.mean_cosine)} if layer.mean_cosine > 0 else {}
+    with plain_errors():
+        layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
     dataset = refuse_test_images(runner.cfg, args)
-    store, dataset = stored_features(runner, layer, args, dataset)
-    metric = shot_metric(runner.build_evaluator(runner.cfg[f'{args.split}_evaluator']), dataset)
+    metric = shot_metric(runner, args, dataset)
+    groups = reported_groups(metric, dataset)
+    if args.select not in groups:
+        sys.exit(f'--select {args.select}: the shot metric reports {", ".join(groups)} on the {args.split} split of '
+                 f'{args.config}. A shot group needs a tested class, and prior a class_prior')
+    store = stored_features(runner, layer, args, dataset)
 
-    if args.select == 'prior' and metric.class_prior is None:
-        sys.exit('--select prior: the shot metric has no class_prior')
-    if not metric.groups().get(args.select, np.ones(1)).any():
-        sys.exit(f'--select {args.select}: no class of {args.config} is {args.select}-shot')
-    sweeps = {}
+    rules = auto_marks([layer])
+    sweeps, chosen = {}, {}
     for normalizer in args.normalizers or [layer.normalizer]:
         layer.normalizer = normalizer
         points = sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
-        marks['largest entropy'] = max(points, key=lambda point: point['entropy'])['alpha']
-        best = max(points, key=lambda point: point[args.select])['alpha']
+        best, evenest = (max(points, key=lambda point: point[key])['alpha'] for key in (args.select, 'entropy'))
+        marks = {**rules, 'largest entropy': evenest}
+        chosen[normalizer] = dict(best=best, largest_entropy=evenest)
         print_table(points)
         print(f'\n{normalizer}: best in {args.select} on the {args.split} split of {args.config}: alpha {best:g}. '
               'Without labels: ' + ', '.join(f'{rule} {alpha:.2f}' for rule, alpha in marks.items()))
@@ -90,7 +95,7 @@ def main() -> None:
     if args.out:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
-            auto_alpha=marks.get('auto'), select=args.select, sweeps=sweeps), indent=1))
+            auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps), indent=1))
 
 
 if __name__ == '__main__':

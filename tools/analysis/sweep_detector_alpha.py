@@ -5,29 +5,34 @@ The network runs once over the split; what its box heads saw is stored (some meg
 so this is box AP. A cascade needs class-agnostic boxes, as the configs of LVIS have them.
 """
 import argparse
+import itertools
 import json
 import sys
+from pathlib import Path
 from typing import Any, Dict, List
 
 from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
 from trained import (
+    add_config_arguments,
     add_feature_arguments,
-    add_model_arguments,
     add_sweep_arguments,
+    auto_marks,
     features_folder,
     identity_of,
     load_trained,
+    plain_errors,
     refuse_test_images,
     rest_of,
 )
 
-from mmcausal.evaluation import LVISMetric, ProposalStore, detect_again, hash_file, iterate_proposals
+from mmcausal.evaluation import LVISMetric, ProposalStore, detect_again, iterate_proposals
 from mmcausal.evaluation.proposal_store import check_alpha_free_boxes
 from mmcausal.models import enable_detector_tde
 from mmcausal.registry import METRICS
 
-FIGURES = ('AP', 'APr', 'APc', 'APf')
+# of box AP, and the shot group whose colour they take
+FIGURES = dict(AP='overall', APr='few', APc='medium', APf='many')
 
 
 def positive(text: str) -> int:
@@ -38,20 +43,21 @@ def positive(text: str) -> int:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_model_arguments(parser)
+    add_config_arguments(parser)
     add_feature_arguments(parser)
     add_sweep_arguments(parser)
     parser.set_defaults(dtype='float16', alphas=[0, 0.5, 1, 1.5, 2, 2.5])
     parser.add_argument('--num-images', type=positive, help='take the first images of the split only')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
-    parser.add_argument('--select', choices=FIGURES, default='AP', help='what the chosen alpha is best in')
+    parser.add_argument('--select', choices=list(FIGURES), default='AP', help='what the chosen alpha is best in')
+    parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
     return parser.parse_args()
 
 
 def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: Any) -> ProposalStore:
-    checkpoint = hash_file(args.checkpoint)
-    identity = dict(identity_of(runner.cfg, args.split, dataset), checkpoint=checkpoint)
-    store = ProposalStore(features_folder(args, checkpoint), identity, args.dtype)
+    identity = identity_of(runner.cfg, args, dataset)
+    with plain_errors():
+        store = ProposalStore(features_folder(args, identity), identity, args.dtype)
     if len(store) < len(dataset):
         print(f'Proposals of {len(dataset) - len(store)} images to {store.folder}', flush=True)
         progress = ProgressBar(len(dataset) - len(store))
@@ -71,9 +77,10 @@ def box_metric(runner: Runner, args: argparse.Namespace, dataset: Any) -> LVISMe
     if not own:
         sys.exit(f"The {args.split} evaluator of {args.config} has no mmcausal.LVISMetric")
     img_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
-    metric = METRICS.build(dict(own[0], type='mmcausal.LVISMetric', metric='bbox', img_ids=img_ids, format_only=False,
-                                outfile_prefix=None, metric_items=None, backend=args.backend))
-    metric.dataset_meta = dataset.metainfo
+    with plain_errors():
+        metric = METRICS.build(dict(own[0], type='mmcausal.LVISMetric', metric='bbox', img_ids=img_ids,
+                                    format_only=False, outfile_prefix=None, metric_items=None, backend=args.backend))
+        metric.dataset_meta = dataset.metainfo
     return metric
 
 
@@ -90,35 +97,68 @@ def percent(figure: float) -> float:
     return 100 * figure if figure >= 0 else figure  # -1 stays: there is no ground truth
 
 
+def sweep(model: Any, store: ProposalStore, metric: LVISMetric, args: argparse.Namespace) -> List[Dict[str, float]]:
+    """Print and return the figures for each alpha."""
+    points: List[Dict[str, float]] = []
+    print(f'{"alpha":>7}' + ''.join(f'{name:>9}' for name in FIGURES))
+    for alpha in args.alphas:
+        points.append(dict(alpha=alpha, **average_precision(model, store, alpha, metric)))
+        print(f'{alpha:>7.2f}' + ''.join(f'{points[-1][name]:>9.2f}' for name in FIGURES), flush=True)
+        if points[0][args.select] < 0:
+            sys.exit(f'--select {args.select}: there is no ground truth for it')
+    return points
+
+
+def draw(points: List[Dict[str, float]], marks: Dict[str, float], path: Path) -> None:
+    import matplotlib
+    matplotlib.use('Agg')
+    from mmcausal.visualization import SHOT_COLORS, paper_figure
+    from mmcausal.visualization.style import LINE_COLORS
+    figure, axes = paper_figure()
+    alphas = [point['alpha'] for point in points]
+    for name, group in FIGURES.items():
+        if points[0][name] >= 0:
+            axes.plot(alphas, [point[name] for point in points], color=SHOT_COLORS[group], marker='.', label=name)
+    styles = itertools.cycle(zip(LINE_COLORS[3:] + LINE_COLORS[:2], (':', '--', '-.', '-')))
+    for (name, alpha), (color, style) in zip(marks.items(), styles):
+        axes.axvline(alpha, color=color, linestyle=style, linewidth=1, label=f'{name}: {alpha:.2f}')
+    axes.set(xlabel='alpha (0: total effect)', ylabel='box AP (%)')
+    axes.legend(fontsize=6)
+    figure.savefig(path)
+
+
 def main() -> None:
     args = parse_args()
     runner = load_trained(args, 'sweep_detector_alpha', untouched=True)
-    layers = enable_detector_tde(runner.model, 1.)
-    check_alpha_free_boxes(runner.model.roi_head)
+    with plain_errors():
+        layers = enable_detector_tde(runner.model, 1.)
+        check_alpha_free_boxes(runner.model.roi_head)
     runner.load_or_resume()
     for layer in layers:
-        layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
+        with plain_errors():
+            layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
         layer.alpha = 0.  # while proposals are made; they do not depend on it
+        if args.no_exempt_background:
+            layer.exempt_background = False
     dataset = refuse_test_images(runner.cfg, args)
     if args.num_images is not None and args.num_images < len(dataset):
         dataset = dataset.get_subset(args.num_images)
     metric = box_metric(runner, args, dataset)
     store = stored_proposals(runner, args, dataset)
-    points: List[Dict[str, float]] = []
-    print(f'{"alpha":>7}' + ''.join(f'{name:>9}' for name in FIGURES))
-    for alpha in args.alphas:
-        points.append(dict(alpha=alpha, **average_precision(runner.model, store, alpha, metric)))
-        print(f'{alpha:>7.2f}' + ''.join(f'{points[-1][name]:>9.2f}' for name in FIGURES), flush=True)
-    if points[0][args.select] < 0:
-        sys.exit(f'--select {args.select}: there is no ground truth for it')
+    points = sweep(runner.model, store, metric, args)
     best = max(points, key=lambda point: point[args.select])['alpha']
-    autos = [f'{1 / float(layer.mean_cosine):.2f}' if layer.mean_cosine > 0 else '-' for layer in layers]
+    marks = auto_marks(layers)
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
-          f"alpha {best:g}. alpha='auto' of the stages: {', '.join(autos)}")
+          f'alpha {best:g}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(config=args.config, checkpoint=args.checkpoint, split=args.split,
-                                            num_images=len(store), select=args.select, points=points), indent=1))
+        args.out.write_text(json.dumps(dict(
+            config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
+            num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
+            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1))
+        picture = args.out.with_suffix('.png')
+        draw(points, {**marks, f'best in {args.select}': best}, picture)
+        print(f'Picture: {picture}')
 
 
 if __name__ == '__main__':

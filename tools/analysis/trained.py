@@ -1,12 +1,13 @@
 """What the analysis tools share: a trained classifier, and the features of its images."""
 import argparse
+import contextlib
 import hashlib
+import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Sequence
 
 from mmengine.config import Config, DictAction
-from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
@@ -14,7 +15,17 @@ from torch import nn
 from torch.utils.data import Subset
 
 from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, hash_file, image_keys, iterate_features
-from mmcausal.models.deconfound_linear import check_alpha
+from mmcausal.hooks import ChannelsLastHook
+from mmcausal.models.deconfound_linear import DeconfoundLinear, check_alpha
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """What is wrong with the input ends the tool with a message alone."""
+    try:
+        yield
+    except (ValueError, RuntimeError, ImportError) as error:
+        sys.exit(str(error))
 
 
 def alpha_argument(text: str) -> float:
@@ -25,16 +36,21 @@ def alpha_argument(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer of a classifier')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument('--classifier', default='head.fc', help='name of the linear layer of a classifier')
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--split', choices=['val', 'test'], default='val', help='dataloader of the config; default val')
-    parser.add_argument('--features', type=Path, help='folder of stored features; default: one for each checkpoint')
+    parser.add_argument('--features', type=Path, help='folder of stored features; by default one in '
+                        'work_dirs/features for each checkpoint, split, precision, ...')
     parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='of stored features')
 
 
@@ -56,46 +72,53 @@ def load_trained(args: argparse.Namespace, name: str, untouched: bool = False) -
     cfg.load_from = args.checkpoint
     cfg.launcher, cfg.resume = 'none', False  # a config that a training dumped has its own
     cfg.log_level = 'WARNING'
-    cfg.custom_hooks = []  # nothing is trained; some hooks want to be
+    # Nothing is trained, and some hooks want to be; this one acts at test time, on the last bits of the features.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if 'ChannelsLastHook' in str(hook['type'])]
     if 'visualizer' in cfg:
         cfg.visualizer.vis_backends = None  # no run in an online service
     runner = Runner.from_cfg(cfg)
+    for hook in runner.hooks:
+        if isinstance(hook, ChannelsLastHook):
+            hook.before_run(runner)
     if not untouched:
         runner.load_or_resume()
     runner.model.eval()
     return runner
 
 
+def auto_marks(layers: Sequence[DeconfoundLinear]) -> Dict[str, float]:
+    """By name, the alpha of each layer by the rule alpha * mean cosine = 1; a cosine of 0 or less has none."""
+    names = ['auto'] if len(layers) == 1 else [f'auto of stage {stage}' for stage in range(len(layers))]
+    return {name: 1 / float(layer.mean_cosine) for name, layer in zip(names, layers) if layer.mean_cosine > 0}
+
+
 def build_split(cfg: Config, split: str) -> Any:
     return DATASETS.build(cfg[f'{split}_dataloader'].dataset)
 
 
-def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace,
-                    dataset: Optional[Any] = None) -> Tuple[FeatureStore, Any]:
-    """The features of a split, computed where they are not stored yet, and the split's data set."""
+def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace, dataset: Any) -> FeatureStore:
+    """The features of a split, computed where they are not stored yet."""
     loader = runner.cfg[f'{args.split}_dataloader']
-    dataset = build_split(runner.cfg, args.split) if dataset is None else dataset
-    checkpoint = hash_file(args.checkpoint)
-    identity = dict(identity_of(runner.cfg, args.split, dataset), checkpoint=checkpoint, classifier=args.classifier)
-    folder = features_folder(args, checkpoint)
-    store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
+    identity = dict(identity_of(runner.cfg, args, dataset), classifier=args.classifier)
+    with plain_errors():
+        store = FeatureStore(features_folder(args, identity), identity, len(dataset), layer.in_features, args.dtype)
     if not store.is_complete:
-        print(f'Features of {len(dataset) - store.num_done} images to {folder}', flush=True)
+        print(f'Features of {len(dataset) - store.num_done} images to {store.folder}', flush=True)
         dataloader = rest_of(runner, loader, dataset, store.num_done)
         progress = ProgressBar(len(dataset) - store.num_done)
         for features, labels in iterate_features(runner.model, layer, dataloader):
             store.append(features, labels)
             progress.update(len(labels))
         print()
-    return store, dataset
+    return store
 
 
-def identity_of(cfg: Config, split: str, dataset: Any) -> Dict[str, str]:
-    """Hashes of what features depend on, beside the checkpoint; alpha is not among it."""
+def identity_of(cfg: Config, args: argparse.Namespace, dataset: Any) -> Dict[str, str]:
+    """Hashes of what features depend on; alpha is not among it."""
     parts = dict(model=_without_alpha(cfg.model.to_dict()), data_preprocessor=cfg.get('data_preprocessor'),
-                 pipeline=cfg[f'{split}_dataloader'].dataset.get('pipeline'))
+                 pipeline=cfg[f'{args.split}_dataloader'].dataset.get('pipeline'))
     hashes = {name: hashlib.sha256(repr(part).encode()).hexdigest() for name, part in parts.items()}
-    return dict(hashes, dataset=hash_dataset(dataset))
+    return dict(hashes, dataset=hash_dataset(dataset), checkpoint=hash_file(args.checkpoint))
 
 
 def _without_alpha(value: Any) -> Any:
@@ -104,10 +127,10 @@ def _without_alpha(value: Any) -> Any:
     return [_without_alpha(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def features_folder(args: argparse.Namespace, checkpoint_hash: str) -> Path:
-    """Where features are stored unless the user says so."""
-    name = f'{Path(args.config).stem}_{args.split}_{checkpoint_hash[:12]}'
-    return args.features or Path('work_dirs') / 'features' / name
+def features_folder(args: argparse.Namespace, identity: Dict[str, str]) -> Path:
+    """Where features are stored unless the user says so: other features get another folder."""
+    digest = hashlib.sha256(json.dumps(dict(identity, dtype=args.dtype), sort_keys=True).encode()).hexdigest()
+    return args.features or Path('work_dirs') / 'features' / f'{Path(args.config).stem}_{args.split}_{digest[:12]}'
 
 
 def rest_of(runner: Runner, loader: dict, dataset: Any, num_done: int, **changes: Any) -> Any:
@@ -117,14 +140,24 @@ def rest_of(runner: Runner, loader: dict, dataset: Any, num_done: int, **changes
         dict(loader, dataset=rest, sampler=dict(type='DefaultSampler', shuffle=False), **changes))
 
 
-def shot_metric(evaluator: Evaluator, dataset: Any) -> ShotAccuracy:
-    """The config's shot metric, told the class counts of a data set."""
+def shot_metric(runner: Runner, args: argparse.Namespace, dataset: Any) -> ShotAccuracy:
+    """The config's shot metric, told the class counts of a data set; exit where it cannot report on these images."""
+    evaluator = runner.build_evaluator(runner.cfg[f'{args.split}_evaluator'])
     metrics = [metric for metric in evaluator.metrics if isinstance(metric, ShotAccuracy)]
     if not metrics:
-        sys.exit("The config's evaluator has no mmcausal.ShotAccuracy, which knows the class counts and shot groups")
+        sys.exit(f'The {args.split} evaluator of {args.config} has no mmcausal.ShotAccuracy, which knows the class '
+                 'counts and shot groups')
     metrics[0].dataset_meta = dataset.metainfo
     metrics[0].classwise = False
+    reported_groups(metrics[0], dataset)
     return metrics[0]
+
+
+def reported_groups(metric: ShotAccuracy, dataset: Any) -> List[str]:
+    """What the metric reports on these images: known from their labels, before the network runs."""
+    labels = [int(dataset.get_data_info(index)['gt_label']) for index in range(len(dataset))]
+    with plain_errors():
+        return list(metric.compute_metrics([(label, label) for label in labels]))
 
 
 def refuse_test_images(cfg: Config, args: argparse.Namespace) -> Any:
