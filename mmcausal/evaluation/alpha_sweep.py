@@ -89,4 +89,5 @@ def _chunks(layer: DeconfoundLinear, features: Any) -> Iterator[Any]:
     """Slices of (N, D) features and what they hold, on the layer's device."""
     for start in range(0, len(features), CHUNK):
         rows = slice(start, start + CHUNK)
-        yield rows, torch.as_tensor(features[rows], dtype=torch.float32).to(layer.weight.device)
+        # A copy: what is mapped from disk cannot be written, and PyTorch warns of it.
+        yield rows, torch.tensor(np.asarray(features[rows], dtype=np.float32), device=layer.weight.device)
