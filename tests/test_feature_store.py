@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 import torch
 
-from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, sweep_alpha
+from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, image_keys, sweep_alpha
 from mmcausal.models import DeconfoundLinear
 
 IDENTITY = dict(checkpoint='abc', dataset='def')
@@ -64,6 +66,22 @@ def test_hash_sees_images_labels_and_order():
                  Images(dict(a, img=np.ones((2, 2))), b), Images(a, dict(b, img_path='y.jpg'))]
     assert len({hash_dataset(images) for images in different}) == len(different)
     assert hash_dataset(Images(a, b)) == hash_dataset(Images(dict(a), dict(b)))
+
+
+def test_hash_sees_files_that_were_replaced_under_the_same_names(tmp_path):
+    file = tmp_path / 'x.jpg'
+    images = Images(dict(img_path=str(file), gt_label=0))
+
+    def write(content, time):
+        file.write_bytes(content)
+        os.utime(file, ns=(time, time))
+        return hash_dataset(images)
+
+    first = write(b'old', 10**18)
+    keys = image_keys(images)
+    assert len({first, write(b'newer', 10**18), write(b'new', 10**18 + 1)}) == 3
+    assert write(b'old', 10**18) == first
+    assert image_keys(images) == keys  # the same file all along, where splits are compared
 
 
 @pytest.mark.parametrize('alphas', [[float('nan')], [0., float('inf')], [-1.]])

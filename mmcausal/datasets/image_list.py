@@ -1,8 +1,9 @@
 """ImageNet-LT, Places-LT (Liu et al., CVPR 2019), iNaturalist: long-tailed data sets that are lists of images."""
+import hashlib
 from typing import Any, Dict, List, Optional
 
 import numpy as np
-from mmengine.fileio import exists, join_path, list_from_file
+from mmengine.fileio import exists, get, join_path, list_from_file
 
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
@@ -47,12 +48,14 @@ class ImageList(CustomDataset):
         num_classes: C.
         train_ann_file: List of the training split, whose labels are counted. By default ``ann_file``.
         num_images: How many lines ``ann_file`` must have. By default any number.
+        md5: The md5 sum ``ann_file`` must have. By default any.
         metainfo: As the host's. Class names are the labels unless it, or the host's argument ``classes``, has them.
         **kwargs: Arguments of the host's ``CustomDataset``: ``data_root``, ``pipeline`` ...
 
     Raises:
         FileNotFoundError: A list that is missing.
-        ValueError: A line without a label, a label out of range, or another number of lines.
+        ValueError: A line without a label, a label out of range, another number of lines or another md5 sum; when an
+            image is taken, one that the pipeline fails on. It names the file.
     """
 
     def __init__(self,
@@ -60,11 +63,13 @@ class ImageList(CustomDataset):
                  num_classes: int,
                  train_ann_file: Optional[str] = None,
                  num_images: Optional[int] = None,
+                 md5: Optional[str] = None,
                  metainfo: Optional[dict] = None,
                  **kwargs: Any) -> None:
         self.num_classes = num_classes
         self.train_ann_file = train_ann_file
         self.num_images = num_images
+        self.md5 = md5
         if kwargs.get('classes') is None and 'classes' not in self.METAINFO:
             metainfo = {'classes': tuple(map(str, range(num_classes))), **(metainfo or {})}
         super().__init__(ann_file=ann_file, metainfo=metainfo, **kwargs)
@@ -73,11 +78,22 @@ class ImageList(CustomDataset):
         labels = read_labels(self.ann_file, self.num_classes)
         if self.num_images not in (None, len(labels)):
             raise ValueError(f'{self.ann_file} must have {self.num_images} images, got {len(labels)}')
+        md5 = hashlib.md5(get(self.ann_file)).hexdigest()
+        if self.md5 not in (None, md5):
+            raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, got {md5}')
         train_labels = labels
         if self.train_ann_file is not None:
             train_labels = read_labels(join_path(self.data_root, self.train_ann_file), self.num_classes)
         self._metainfo['class_counts'] = np.bincount(train_labels, minlength=self.num_classes).tolist()
         return super().load_data_list()
+
+    def prepare_data(self, idx: int) -> Any:
+        """Same as the host's, except that an error names the image."""
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:  # decoders promise no type, and some of their errors name no file
+            path = self.get_data_info(idx)['img_path']
+            raise ValueError(f'the pipeline fails on {path}: {error!r}') from error
 
 
 @DATASETS.register_module()

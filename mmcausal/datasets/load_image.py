@@ -16,10 +16,11 @@ class LoadImage(LoadImageFromFile):
     """Same as MMCV's ``LoadImageFromFile``, except that unreadable images are named, counted and may be passed over.
 
     It is for training, where a data set draws another image in place of one that is passed over. A test stops all the
-    same: a figure over fewer images than the list names would not be what it says.
+    same: a figure over fewer images than the list names would not be what it says. A JPEG that was cut short passes for
+    readable, its lost part grey, as OpenCV decodes it; ``tools/dataset_converters/check_images.py`` finds those.
 
     Args:
-        max_unreadable: How many unreadable images each loading process passes over, again and again; one more stops it.
+        max_unreadable: How many unreadable images each worker process passes over, again and again; one more stops it.
             0 stops at the first.
         **kwargs: Arguments of ``LoadImageFromFile``.
 

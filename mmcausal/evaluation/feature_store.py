@@ -3,7 +3,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -59,11 +59,23 @@ def image_keys(dataset: Any) -> List[bytes]:
 
 
 def hash_dataset(dataset: Any) -> str:
-    """SHA-256 of a data set's images (see :func:`image_keys`) and labels, in order."""
+    """SHA-256 of a data set's images (see :func:`image_keys`) and labels, in order.
+
+    Files count with their size and time of change: to read them all would cost as much as the features. Those that are
+    not on this machine's file systems count with their path alone.
+    """
     digest = hashlib.sha256()
     for index, key in enumerate(image_keys(dataset)):
-        digest.update(key + str(_labels(dataset.get_data_info(index))).encode())
+        info = dataset.get_data_info(index)
+        digest.update(key + _file_version(info.get('img_path')) + str(_labels(info)).encode())
     return digest.hexdigest()
+
+
+def _file_version(path: Optional[str]) -> bytes:
+    if path is None or not os.path.exists(path):
+        return b''
+    status = os.stat(path)
+    return f' {status.st_size} {status.st_mtime_ns} '.encode()
 
 
 def _labels(info: Dict[str, Any]) -> Any:

@@ -1,13 +1,15 @@
 """Compare a folder of images with the lists of a config, before a long training finds out.
 
 For ImageNet-LT, Places-LT and iNaturalist configs: reads the list of every split, says how many images and classes it
-has and its md5 sum, and looks for each image once. Missing images are named; the exit status is 1 where there are any.
+has and its md5 sum, and looks at each image once. A list that is missing or is not the config's, and images that are
+missing, empty or cut short, are named; the exit status is 1 where there are any.
 """
 import argparse
 import hashlib
+import os
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -17,32 +19,70 @@ from mmcausal.datasets import ImageList
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
+# Compressed data cannot hold the end-of-image marker, but some cameras write a little after it.
+JPEG_START, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1024
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument('--show', type=int, default=10, help='how many missing images to name for each split')
-    parser.add_argument('--out', type=Path, help='file for the names of all missing images')
+    parser.add_argument('--show', type=int, default=10, help='how many unreadable images to name for each split')
+    parser.add_argument('--out', type=Path, help='file for the names of all unreadable images')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     return parser.parse_args()
 
 
-def load_splits(cfg: Config) -> Dict[str, ImageList]:
-    """The data set of each split; a split that is another's twin is left out."""
-    splits: Dict[str, ImageList] = {}
+def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
+    """What builds the data set of each split; a split that is another's twin is left out."""
+    splits: Dict[str, Dict[str, Any]] = {}
     for split in SPLITS:
-        dataset = DATASETS.build(dict(cfg[f'{split}_dataloader'].dataset, pipeline=[]))
-        if not isinstance(dataset, ImageList):
-            sys.exit(f'the {split} split is a {type(dataset).__name__}, not a list of images')
-        if dataset.ann_file not in (other.ann_file for other in splits.values()):
+        dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
+        kind = DATASETS.get(dataset['type'])
+        if kind is None or not issubclass(kind, ImageList):
+            sys.exit(f"the {split} split is a {dataset['type']}, not a list of images")
+        if dataset not in splits.values():
             splits[split] = dataset
     return splits
 
 
-def missing_images(dataset: ImageList) -> List[str]:
+def build_list(split: str, arguments: Dict[str, Any]) -> Optional[ImageList]:
+    """The data set of a split, or None, and why, where its list is refused."""
+    try:
+        return DATASETS.build(arguments)
+    except (OSError, ValueError) as error:
+        print(f'{split}: {error}\n  its images were not looked at')
+        return None
+
+
+def describe_list(dataset: ImageList) -> str:
+    labels = dataset.get_gt_labels()
+    md5 = hashlib.md5(Path(dataset.ann_file).read_bytes()).hexdigest()
+    compared = 'as the config has it' if dataset.md5 else 'compared with none'
+    return f'{len(dataset)} images of {len(set(labels.tolist()))} classes, md5 {md5}, {compared}'
+
+
+def find_fault(path: str) -> Optional[str]:
+    """Why the image cannot be read, as far as its first and last bytes tell, or None."""
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(len(JPEG_START))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - JPEG_TAIL, 0))
+            tail = file.read()
+    except OSError as error:
+        return error.strerror
+    if size == 0:
+        return 'empty'
+    if start == JPEG_START and JPEG_END not in tail:
+        return 'cut short: a JPEG without its end-of-image marker'
+    return None
+
+
+def find_faults(dataset: ImageList) -> Dict[str, str]:
+    """Why, by path, images of a data set cannot be read."""
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    return [path for path in track_iter_progress(paths) if not Path(path).exists()]
+    faults = {path: find_fault(path) for path in track_iter_progress(paths)}
+    return {path: fault for path, fault in faults.items() if fault}
 
 
 def main() -> None:
@@ -51,20 +91,23 @@ def main() -> None:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
-    missing: List[str] = []
-    for split, dataset in load_splits(cfg).items():
-        labels = dataset.get_gt_labels()
-        print(f'{split}: {dataset.ann_file}\n  {len(dataset)} images of {len(set(labels.tolist()))} classes, md5 '
-              f'{hashlib.md5(Path(dataset.ann_file).read_bytes()).hexdigest()}')
-        absent = missing_images(dataset)
-        print(f'\n  {len(absent)} missing')
-        for path in absent[:args.show]:
-            print(f'    {path}')
-        missing += absent
+    unreadable: List[str] = []
+    num_refused = 0
+    for split, arguments in list_splits(cfg).items():
+        dataset = build_list(split, arguments)
+        if dataset is None:
+            num_refused += 1
+            continue
+        print(f'{split}: {dataset.ann_file}\n  {describe_list(dataset)}')
+        faults = find_faults(dataset)
+        print(f'\n  {len(faults)} unreadable')
+        for path in list(faults)[:args.show]:
+            print(f'    {path}: {faults[path]}')
+        unreadable += faults
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(''.join(f'{path}\n' for path in missing))
-    sys.exit(1 if missing else 0)
+        args.out.write_text(''.join(f'{path}\n' for path in unreadable))
+    sys.exit(1 if unreadable or num_refused else 0)
 
 
 if __name__ == '__main__':
