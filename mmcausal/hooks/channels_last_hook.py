@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from torch.nn.parallel import DistributedDataParallel
 
 from mmcausal.hooks.utils import unwrap
 from mmcausal.registry import HOOKS
@@ -17,4 +18,7 @@ class ChannelsLastHook(Hook):
     """
 
     def before_run(self, runner: Any) -> None:
-        unwrap(runner.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = unwrap(runner.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(runner.model, DistributedDataParallel):
+            # It took the weights' strides when it was built, and would scramble gradients of others.
+            runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
