@@ -3,8 +3,9 @@ import os
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
-from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, image_keys, sweep_alpha
+from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_config, hash_dataset, image_keys, sweep_alpha
 from mmcausal.models import DeconfoundLinear
 
 IDENTITY = dict(checkpoint='abc', dataset='def')
@@ -89,3 +90,12 @@ def test_alpha_grid_must_be_finite(alphas):
     layer = DeconfoundLinear(4, 3)
     with pytest.raises(ValueError, match='alpha must be a non-negative number'):
         sweep_alpha(layer, torch.zeros(2, 4), [0, 1], alphas, ShotAccuracy(class_counts=[9, 9, 9]))
+
+
+def test_a_config_is_hashed_by_its_content_but_for_what_is_ignored():
+    config = dict(head=dict(type='H', alpha=1), stages=[dict(alpha=1, loss=dict(beta=2))])
+    assert hash_config(config) == hash_config({key: Config(config)[key] for key in config})
+    assert hash_config(config) != hash_config(dict(config, head=dict(type='H', alpha=2)))
+    other = dict(stages=[dict(alpha=3, loss=dict(beta=2))], head=dict(type='H'))
+    assert hash_config(config, ignore=['alpha']) == hash_config(other, ignore=['alpha'])
+    assert hash_config(config, ignore=['alpha']) != hash_config(config, ignore=['alpha', 'beta'])

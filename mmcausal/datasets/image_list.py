@@ -78,9 +78,10 @@ class ImageList(CustomDataset):
         labels = read_labels(self.ann_file, self.num_classes)
         if self.num_images not in (None, len(labels)):
             raise ValueError(f'{self.ann_file} must have {self.num_images} images, got {len(labels)}')
-        md5 = hashlib.md5(get(self.ann_file)).hexdigest()
-        if self.md5 not in (None, md5):
-            raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, got {md5}')
+        if self.md5 is not None:
+            md5 = hashlib.md5(get(self.ann_file)).hexdigest()
+            if md5 != self.md5:
+                raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, got {md5}')
         train_labels = labels
         if self.train_ann_file is not None:
             train_labels = read_labels(join_path(self.data_root, self.train_ann_file), self.num_classes)

@@ -4,6 +4,7 @@ from mmcausal.evaluation.alpha_sweep import iterate_probs, sweep_alpha
 from mmcausal.evaluation.feature_store import (
     FeatureStore,
     collect_features,
+    hash_config,
     hash_dataset,
     hash_file,
     image_keys,
@@ -13,8 +14,8 @@ from mmcausal.evaluation.shot_accuracy import ShotAccuracy, shot_groups
 from mmcausal.hosts import is_installed, require_host
 
 __all__ = [
-    'FeatureStore', 'ShotAccuracy', 'collect_features', 'hash_dataset', 'hash_file', 'image_keys',
-    'iterate_features', 'iterate_probs', 'shot_groups', 'sweep_alpha'
+    'FeatureStore', 'ShotAccuracy', 'collect_features', 'hash_config', 'hash_dataset', 'hash_file',
+    'image_keys', 'iterate_features', 'iterate_probs', 'shot_groups', 'sweep_alpha'
 ]
 
 if is_installed('mmdet'):

@@ -3,7 +3,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Union
 
 import numpy as np
 import torch
@@ -45,6 +45,17 @@ def hash_file(path: Union[str, Path]) -> str:
         for block in iter(lambda: file.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def hash_config(config: Any, ignore: Iterable[str] = ()) -> str:
+    """SHA-256 of a part of a config without the settings named in ``ignore``, however deep they are."""
+    return hashlib.sha256(json.dumps(_without(config, set(ignore)), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _without(value: Any, ignore: Set[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(item, ignore) for key, item in value.items() if key not in ignore}
+    return [_without(item, ignore) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def image_keys(dataset: Any) -> List[bytes]:

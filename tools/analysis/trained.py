@@ -1,8 +1,6 @@
 """What the analysis tools share: a trained classifier, and the features of its images."""
 import argparse
 import contextlib
-import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
@@ -14,7 +12,15 @@ from mmengine.utils import ProgressBar
 from torch import nn
 from torch.utils.data import Subset
 
-from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_dataset, hash_file, image_keys, iterate_features
+from mmcausal.evaluation import (
+    FeatureStore,
+    ShotAccuracy,
+    hash_config,
+    hash_dataset,
+    hash_file,
+    image_keys,
+    iterate_features,
+)
 from mmcausal.hooks import ChannelsLastHook
 from mmcausal.models.deconfound_linear import DeconfoundLinear, check_alpha
 
@@ -115,21 +121,15 @@ def stored_features(runner: Runner, layer: nn.Module, args: argparse.Namespace, 
 
 def identity_of(cfg: Config, args: argparse.Namespace, dataset: Any) -> Dict[str, str]:
     """Hashes of what features depend on; alpha is not among it."""
-    parts = dict(model=_without_alpha(cfg.model.to_dict()), data_preprocessor=cfg.get('data_preprocessor'),
+    parts = dict(model=cfg.model, data_preprocessor=cfg.get('data_preprocessor'),
                  pipeline=cfg[f'{args.split}_dataloader'].dataset.get('pipeline'))
-    hashes = {name: hashlib.sha256(repr(part).encode()).hexdigest() for name, part in parts.items()}
+    hashes = {name: hash_config(part, ignore=('alpha', 'exempt_background')) for name, part in parts.items()}
     return dict(hashes, dataset=hash_dataset(dataset), checkpoint=hash_file(args.checkpoint))
-
-
-def _without_alpha(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_alpha(item) for key, item in value.items() if key not in ('alpha', 'exempt_background')}
-    return [_without_alpha(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def features_folder(args: argparse.Namespace, identity: Dict[str, str]) -> Path:
     """Where features are stored unless the user says so: other features get another folder."""
-    digest = hashlib.sha256(json.dumps(dict(identity, dtype=args.dtype), sort_keys=True).encode()).hexdigest()
+    digest = hash_config(dict(identity, dtype=args.dtype))
     return args.features or Path('work_dirs') / 'features' / f'{Path(args.config).stem}_{args.split}_{digest[:12]}'
 
 

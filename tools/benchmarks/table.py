@@ -6,8 +6,6 @@ its seed, which is trained before it. With --epochs, every schedule of a first s
 folder of a run is named by all that its training depends on, so runs of other epochs, data or options never meet.
 """
 import argparse
-import copy
-import hashlib
 import json
 import subprocess
 import sys
@@ -18,11 +16,14 @@ from typing import Any, Dict, List
 import numpy as np
 from mmengine.config import Config, DictAction
 
+from mmcausal.evaluation import hash_config
+
 TOOLS = Path(__file__).resolve().parents[1]
 PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text())
 FIGURES = ('many', 'medium', 'few', 'overall')
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
             'custom_hooks', 'randomness', 'load_from')
+TESTING = ('model', 'test_dataloader', 'test_evaluator')
 EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 
 
@@ -82,14 +83,7 @@ def _has(cfg: Config, key: str) -> bool:
 
 def signature(cfg: Config) -> str:
     """Hash of all that a training depends on; alpha is not among it."""
-    parts = {key: _without_alpha(cfg.to_dict().get(key)) for key in TRAINING}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:10]
-
-
-def _without_alpha(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_alpha(item) for key, item in value.items() if key != 'alpha'}
-    return [_without_alpha(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return hash_config({key: cfg.get(key) for key in TRAINING}, ignore=['alpha'])[:10]
 
 
 def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
@@ -127,7 +121,8 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, float]:
     """Accuracies in percent, by shot group and overall."""
     checkpoint = train(path, seed, args)
     cfg = load_config(path, seed, args)
-    out = checkpoint.parent / f'test_{path.stem}_{_test_signature(cfg)}.json'
+    tested = hash_config([cfg.get(key) for key in TESTING])[:10]
+    out = checkpoint.parent / f'test_{path.stem}_{tested}.json'
     if not out.exists():
         cfg.load_from = None
         config = out.with_suffix('.py')
@@ -135,11 +130,6 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, float]:
         run('test', config, [checkpoint, '--out', out, '--out-item', 'metrics'], checkpoint.parent, args)
     metrics = json.loads(out.read_text())
     return {figure: metrics[f'shot/{figure}'] for figure in FIGURES if f'shot/{figure}' in metrics}
-
-
-def _test_signature(cfg: Config) -> str:
-    parts = [copy.deepcopy(cfg.to_dict().get(key)) for key in ('model', 'test_dataloader', 'test_evaluator')]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
 def markdown(rows: List[Dict[str, Any]], num_seeds: int) -> str:
