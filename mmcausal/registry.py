@@ -9,10 +9,11 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
 from mmengine.registry import LOOPS as MMENGINE_LOOPS  # noqa: E402
 from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS  # noqa: E402
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
-__all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'TRANSFORMS']
+__all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS', 'TRANSFORMS']
 
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmcausal', locations=['mmcausal.datasets'])
 DATA_SAMPLERS = Registry(
@@ -21,4 +22,6 @@ HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmcausal', locations=['mm
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='mmcausal', locations=['mmcausal.loops'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmcausal', locations=['mmcausal.evaluation'])
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmcausal', locations=['mmcausal.models'])
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmcausal', locations=['mmcausal.optim_wrapper'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmcausal', locations=['mmcausal.datasets'])
