@@ -14,7 +14,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
     """Same as ``OptimWrapper``, except that the forward passes of training run in bfloat16 where PyTorch's autocast
     allows it. MMEngine's ``AmpOptimWrapper`` wants an accelerator.
 
-    Weights, gradients and batch statistics stay in float32, and bfloat16 has the range of float32, so no loss is scaled.
+    Weights, gradients and batch statistics stay in float32. No loss is scaled: bfloat16 has the range of float32.
     It pays on processors with bfloat16 instructions (``avx512_bf16`` or ``amx_bf16`` in ``lscpu``).
     """
 

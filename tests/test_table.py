@@ -32,6 +32,7 @@ def table(tmp_path, monkeypatch):
     """The tool on small configs, with its runs in this process; ``table.runs`` lists them."""
     for name, text in CONFIGS.items():
         (tmp_path / f'{name}.py').write_text(BASE + text)
+    monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'benchmarks'))
     tool = runpy.run_path(str(ROOT / 'tools' / 'benchmarks' / 'table.py'))
     runs = []
 
@@ -69,6 +70,7 @@ def test_rows_of_one_protocol(table):
     assert trained[2].load_from.endswith('epoch_3.pth') and str(table.folder / 'runs') in trained[2].load_from
 
     content = json.loads(out.read_text())
+    assert content['command'].startswith('python table.py') and content['commit'] and 'CPU' in content['machine']
     rows = {Path(row['config']).name: row for row in content['rows']}
     assert content['epochs'] == 3 and all(len(row['results']) == 2 for row in rows.values())
     overall = [result['overall'] for result in rows['linear']['results']]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, load_checkpoint
+from provenance import provenance
 from torch import nn
 
 from mmcausal.models import DetectionDeconfoundLinear
@@ -85,8 +86,8 @@ def main() -> None:
     print(f'{args.config.stem} {medians[0]:.3f} s, {args.baseline.stem} {medians[1]:.3f} s an image, median ratio of '
           f'adjacent runs {ratio:.3f}')
     if args.out:
-        result = dict(config=args.config.stem, baseline=args.baseline.stem, seconds_per_image=medians, ratio=ratio,
-                      seconds=seconds, score_thr=args.score_thr, torch=torch.__version__)
+        result = dict(provenance(), config=args.config.stem, baseline=args.baseline.stem, seconds_per_image=medians,
+                      ratio=ratio, seconds=seconds, score_thr=args.score_thr)
         args.out.write_text(json.dumps(result, indent=1))
 
 

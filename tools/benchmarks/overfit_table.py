@@ -10,6 +10,7 @@ from pathlib import Path
 
 from four_ways import CONFIGS, losses, print_table, test_four_ways
 from mmengine.config import Config, DictAction
+from provenance import provenance
 
 NUM_CLASSES = 1203
 
@@ -59,7 +60,7 @@ def main() -> None:
         print(f'{kind}: loss {log[0]["loss"]:.2f} in the first epoch, {log[-1]["loss"]:.2f} in the last')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(seed=args.seed, epochs=args.epochs, results=results, losses=logs)
+        content = dict(provenance(), seed=args.seed, epochs=args.epochs, results=results, losses=logs)
         args.out.write_text(json.dumps(content, indent=1))
 
 

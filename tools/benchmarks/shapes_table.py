@@ -11,6 +11,7 @@ from pathlib import Path
 
 from four_ways import CONFIGS, print_table, test_four_ways
 from mmengine.config import Config, DictAction
+from provenance import provenance
 
 from mmcausal.datasets.shapes import make_shapes_dataset
 
@@ -46,7 +47,7 @@ def main() -> None:
     print_table(results, ('APr', 'APc', 'APf', 'AP'))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(seeds=args.seeds, results=results), indent=1))
+        args.out.write_text(json.dumps(dict(provenance(), seeds=args.seeds, results=results), indent=1))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
+from provenance import provenance
 
 TOOLS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOOLS / 'analysis'))
@@ -88,7 +89,7 @@ def main() -> None:
     differ = sum(row['images_that_differ'] for row in rows)
     print(f'{len(rows)} alphas x {len(labels)} images: {differ} predictions differ; sweep {seconds:.2f} s')
     args.out.write_text(json.dumps(dict(
-        config=args.config, images=len(labels), dtype=args.dtype, predictions_that_differ=differ,
+        provenance(), config=args.config, images=len(labels), dtype=args.dtype, predictions_that_differ=differ,
         sweep_seconds=seconds, rows=rows), indent=1))
 
 

@@ -15,6 +15,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 from mmengine.config import Config, DictAction
+from provenance import provenance
 
 from mmcausal.evaluation import hash_config
 
@@ -158,7 +159,7 @@ def main() -> None:
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         epochs = args.epochs or 'those of the configs'
-        content = dict(seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows)
+        content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows)
         args.out.write_text(json.dumps(content, indent=1, default=str))
         args.out.with_suffix('.md').write_text(table + '\n')
 

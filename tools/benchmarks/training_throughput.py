@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
+from provenance import provenance
 
 from mmcausal.hooks import HeadDirectionHook
 from mmcausal.registry import MODELS
@@ -66,8 +67,9 @@ def main() -> None:
     print(f'{args.config.stem} {rates["config"]:.0f} images/s, {args.baseline.stem} {rates["baseline"]:.0f} images/s, '
           f'median ratio of adjacent steps {ratio:.3f}')
     if args.out:
-        args.out.write_text(json.dumps(dict(images_per_second=rates, ratio=ratio, rounds=args.rounds, seconds=seconds,
-                                            batch_size=args.batch_size, torch=torch.__version__), indent=1))
+        result = dict(provenance(), images_per_second=rates, ratio=ratio, rounds=args.rounds, seconds=seconds,
+                      batch_size=args.batch_size)
+        args.out.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == '__main__':
