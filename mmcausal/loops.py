@@ -18,13 +18,14 @@ class ClassMeansLoop(EpochBasedTrainLoop):
     Args:
         runner: The Runner, whose model is a classifier of MMPretrain with an ``NCMLinear`` as ``head.fc``.
         dataloader: Of the training images. Augmented images have other means: give it the test pipeline.
+        **kwargs: ``val_begin``, ``val_interval`` and ``dynamic_intervals`` of MMEngine's ``EpochBasedTrainLoop``.
 
     Raises:
         ValueError: Another classifier layer, or a class without an image.
     """
 
-    def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict]) -> None:
-        super().__init__(runner, dataloader, max_epochs=1)
+    def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict], **kwargs: Any) -> None:
+        super().__init__(runner, dataloader, max_epochs=1, **kwargs)
         self.model = unwrap(runner.model)
         if not isinstance(self.model.head.fc, NCMLinear):
             raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc, got a '
