@@ -142,6 +142,25 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     assert not (tmp_path / 'few').exists() and not (tmp_path / 'blind').exists()
 
 
+def test_exponent_of_a_tau_normalised_classifier(linear_checkpoint, tmp_path):
+    tau_norm = ['--cfg-options', 'model.head.type=mmcausal.ClassifierHead',
+                'model.head.classifier.type=mmcausal.TauNormLinear']
+    sweep = [sys.executable, 'tools/analysis/sweep_tau_norm.py', BASELINE, linear_checkpoint, '--features',
+             tmp_path / 'store', '--split', 'test', '--out', tmp_path / 'sweep.json', '--exponents']
+    assert 'must be a mmcausal.TauNormLinear' in run(*sweep, '0.5', status=1)
+    assert 'no longer a result on them' in run(*sweep, '0.5', *tau_norm, status=1)
+    assert 'exponent must be a number in [0, 1], got 1.5' in run(*sweep, '1.5', status=2)
+    output = run(*sweep, '0', '1', '--i-know-this-is-test', *tau_norm)
+    assert 'Best in overall on the test split' in output
+    points = json.loads((tmp_path / 'sweep.json').read_text())['sweep']
+    assert points[0] != dict(points[1], exponent=0)
+    for point in points:
+        out = tmp_path / f'{point["exponent"]}.json'
+        run(sys.executable, 'tools/test.py', BASELINE, linear_checkpoint, '--out', out, '--out-item', 'metrics',
+            *tau_norm, f'model.head.classifier.exponent={point["exponent"]}')
+        assert point['few'] == metrics(out)['shot/few'] and point['overall'] == metrics(out)['shot/overall']
+
+
 def test_stored_features_are_those_of_a_test_to_the_last_bit(linear_checkpoint, tmp_path):
     run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--split', 'test', '--features',
         tmp_path / 'store', '--out-dir', tmp_path / 'pictures')

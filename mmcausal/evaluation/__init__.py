@@ -1,6 +1,7 @@
 from typing import Any
 
 from mmcausal.evaluation.alpha_sweep import iterate_probs, sweep_alpha
+from mmcausal.evaluation.exponent_sweep import sweep_exponent
 from mmcausal.evaluation.feature_store import (
     FeatureStore,
     collect_features,
@@ -15,7 +16,8 @@ from mmcausal.hosts import is_installed, require_host
 
 __all__ = [
     'FeatureStore', 'ShotAccuracy', 'collect_features', 'hash_config', 'hash_dataset', 'hash_file',
-    'image_keys', 'iterate_features', 'iterate_probs', 'shot_groups', 'sweep_alpha'
+    'image_keys', 'iterate_features', 'iterate_probs', 'shot_groups', 'sweep_alpha',
+    'sweep_exponent'
 ]
 
 if is_installed('mmdet'):

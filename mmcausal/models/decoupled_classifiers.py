@@ -12,6 +12,11 @@ from mmcausal.models.deconfound_linear import DeconfoundLinear
 from mmcausal.registry import MODELS
 
 
+def check_exponent(exponent: float) -> float:
+    """Return the exponent of :class:`TauNormLinear` where it is in [0, 1], else raise ``ValueError``."""
+    return check_range('exponent', exponent, 0, 1)
+
+
 @MODELS.register_module()
 class TauNormLinear(DeconfoundLinear):
     r"""Tau-normalised classifier: in evaluation, the class weights are :math:`w_i / \|w_i\|^{\tau}`.
@@ -29,7 +34,7 @@ class TauNormLinear(DeconfoundLinear):
 
     def __init__(self, in_features: int, out_features: int, exponent: float = 1., **kwargs: Any) -> None:
         super().__init__(in_features, out_features, num_heads=1, normalizer='linear', **kwargs)
-        self.exponent = check_range('exponent', exponent, 0, 1)
+        self.exponent = check_exponent(exponent)
 
     def class_weight(self) -> Tensor:
         if self.training:

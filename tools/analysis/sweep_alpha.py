@@ -6,21 +6,22 @@ mean prediction has the largest entropy, which supposes balanced images.
 """
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
 from trained import (
+    GROUPS,
+    add_alphas_argument,
     add_feature_arguments,
     add_model_arguments,
     add_sweep_arguments,
     auto_marks,
     load_trained,
     plain_errors,
+    print_points,
     refuse_test_images,
-    reported_groups,
-    shot_metric,
+    selecting_metric,
     stored_features,
 )
 
@@ -28,27 +29,16 @@ from mmcausal.evaluation import sweep_alpha
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import enable_tde
 
-GROUPS = ('many', 'medium', 'few', 'overall', 'prior')
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     add_feature_arguments(parser)
-    add_sweep_arguments(parser)
-    parser.set_defaults(alphas=np.linspace(0, 3, 31).round(2).tolist())
+    add_alphas_argument(parser, np.linspace(0, 3, 31).round(2).tolist())
+    add_sweep_arguments(parser, GROUPS, 'overall')
     parser.add_argument('--normalizers', choices=sorted(NORMALIZERS), nargs='+',
                         help="other normalisers to try on the trained weights; default: the classifier's own")
-    parser.add_argument('--select', choices=GROUPS, default='overall', help='what the chosen alpha is best in')
     return parser.parse_args()
-
-
-def print_table(points: List[Dict[str, Any]]) -> None:
-    groups = [group for group in GROUPS if group in points[0]]
-    print(f'\n{"alpha":>7}' + ''.join(f'{group:>10}' for group in groups) + f'{"entropy":>10}')
-    for point in points:
-        print(f'{point["alpha"]:>7.2f}' + ''.join(f'{point[group]:>10.2f}' for group in groups) +
-              f'{point["entropy"]:>10.3f}')
 
 
 def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> None:
@@ -69,11 +59,7 @@ def main() -> None:
     with plain_errors():
         layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
     dataset = refuse_test_images(runner.cfg, args)
-    metric = shot_metric(runner, args, dataset)
-    groups = reported_groups(metric, dataset)
-    if args.select not in groups:
-        sys.exit(f'--select {args.select}: the shot metric reports {", ".join(groups)} on the {args.split} split of '
-                 f'{args.config}. A shot group needs a tested class, and prior a class_prior')
+    metric = selecting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
     rules = auto_marks([layer])
@@ -84,7 +70,7 @@ def main() -> None:
         best, evenest = (max(points, key=lambda point: point[key])['alpha'] for key in (args.select, 'entropy'))
         marks = {**rules, 'largest entropy': evenest}
         chosen[normalizer] = dict(best=best, largest_entropy=evenest)
-        print_table(points)
+        print_points(points, 'alpha')
         print(f'\n{normalizer}: best in {args.select} on the {args.split} split of {args.config}: alpha {best:g}. '
               'Without labels: ' + ', '.join(f'{rule} {alpha:.2f}' for rule, alpha in marks.items()))
         if args.out:

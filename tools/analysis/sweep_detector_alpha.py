@@ -14,6 +14,7 @@ from typing import Any, Dict, List
 from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
 from trained import (
+    add_alphas_argument,
     add_config_arguments,
     add_feature_arguments,
     add_sweep_arguments,
@@ -45,11 +46,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     add_feature_arguments(parser)
-    add_sweep_arguments(parser)
-    parser.set_defaults(dtype='float16', alphas=[0, 0.5, 1, 1.5, 2, 2.5])
+    add_alphas_argument(parser, [0, 0.5, 1, 1.5, 2, 2.5])
+    add_sweep_arguments(parser, list(FIGURES), 'AP')
+    parser.set_defaults(dtype='float16')
     parser.add_argument('--num-images', type=positive, help='take the first images of the split only')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
-    parser.add_argument('--select', choices=list(FIGURES), default='AP', help='what the chosen alpha is best in')
     parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
     return parser.parse_args()
 

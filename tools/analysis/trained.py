@@ -24,6 +24,8 @@ from mmcausal.evaluation import (
 from mmcausal.hooks import ChannelsLastHook
 from mmcausal.models.deconfound_linear import DeconfoundLinear, check_alpha
 
+GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # what ShotAccuracy reports
+
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
@@ -60,8 +62,12 @@ def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--dtype', choices=['float32', 'float16'], default='float32', help='of stored features')
 
 
-def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--alphas', type=alpha_argument, nargs='+', help='values of alpha')
+def add_alphas_argument(parser: argparse.ArgumentParser, default: Sequence[float]) -> None:
+    parser.add_argument('--alphas', type=alpha_argument, nargs='+', default=default, help='values of alpha')
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser, figures: Sequence[str], default: str) -> None:
+    parser.add_argument('--select', choices=figures, default=default, help='figure to choose a value by')
     parser.add_argument('--out', type=Path, help='JSON file for the results; pictures go beside it')
     parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
 
@@ -151,6 +157,25 @@ def shot_metric(runner: Runner, args: argparse.Namespace, dataset: Any) -> ShotA
     metrics[0].classwise = False
     reported_groups(metrics[0], dataset)
     return metrics[0]
+
+
+def selecting_metric(runner: Runner, args: argparse.Namespace, dataset: Any) -> ShotAccuracy:
+    """As :func:`shot_metric`; exit, too, where it does not report the figure ``args.select``."""
+    metric = shot_metric(runner, args, dataset)
+    groups = reported_groups(metric, dataset)
+    if args.select not in groups:
+        sys.exit(f'--select {args.select}: the shot metric reports {", ".join(groups)} on the {args.split} split of '
+                 f'{args.config}. A shot group needs a tested class, and prior a class_prior')
+    return metric
+
+
+def print_points(points: Sequence[Dict[str, Any]], setting: str) -> None:
+    """A table of the figures of a sweep, a line for each value of the setting."""
+    figures = [figure for figure in (*GROUPS, 'entropy') if figure in points[0]]
+    width = len(setting) + 2
+    print(f'\n{setting:>{width}}' + ''.join(f'{figure:>10}' for figure in figures))
+    for point in points:
+        print(f'{point[setting]:>{width}.2f}' + ''.join(f'{point[figure]:>10.3f}' for figure in figures))
 
 
 def reported_groups(metric: ShotAccuracy, dataset: Any) -> List[str]:
