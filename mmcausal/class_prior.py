@@ -13,6 +13,8 @@ from typing import Any, List, Optional, Sequence, Union
 import torch
 from torch import Tensor
 
+from mmcausal.functional import is_number
+
 __all__ = [
     'check_class_counts', 'class_probabilities', 'effective_number_weights', 'label_aware_smoothing', 'ldam_margins',
     'log_prior'
@@ -40,8 +42,7 @@ def check_class_counts(counts: Counts, num_classes: Optional[int] = None) -> Ten
 
 def check_range(name: str, value: Any, low: float, high: float, without_high: bool = False) -> float:
     """``value`` as a number in [low, high], or [low, high) with ``without_high``, else ``ValueError``."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not low <= value <= high or (without_high and value == high):
+    if not is_number(value) or not low <= value <= high or (without_high and value == high):
         end = ')' if without_high or math.isinf(high) else ']'
         raise ValueError(f'{name} must be a number in [{low:g}, {high:g}{end}, got {value!r}')
     return float(value)

@@ -23,6 +23,7 @@ steps of 1/16.
 import contextlib
 import functools
 import math
+from numbers import Integral, Real
 from typing import Any, Callable, ContextManager, Dict, Tuple, TypeVar, cast
 
 import torch
@@ -57,19 +58,37 @@ NORMALIZERS: Dict[str, Tuple[_Norm, _WeightNorm]] = {
 }
 
 
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite real number, and no boolean."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def check_hyperparameters(channels: int, num_heads: int, tau: float, gamma: float, normalizer: str) -> None:
     """Raise ``ValueError`` where K, tau, gamma or the normaliser make no classifier on ``channels`` channels."""
-    if isinstance(num_heads, bool) or not isinstance(num_heads, int) or num_heads < 1:
+    _check_num_heads(channels, num_heads)
+    if not (is_number(tau) and tau > 0):
+        raise ValueError(f'tau must be a positive number, got {tau!r}')
+    if not (is_number(gamma) and gamma >= 0):
+        raise ValueError(f'gamma must be a non-negative number, got {gamma!r}')
+    _check_normalizer(normalizer)
+
+
+def _check_num_heads(channels: int, num_heads: int) -> None:
+    if isinstance(num_heads, bool) or not isinstance(num_heads, Integral) or num_heads < 1:
         raise ValueError(f'num_heads must be a positive integer, got {num_heads!r}')
     if channels % num_heads:
         raise ValueError(f'num_heads must divide the number of feature channels: {channels} channels do not split '
                          f'into {num_heads} equal heads')
-    if not (math.isfinite(tau) and tau > 0):
-        raise ValueError(f'tau must be a positive number, got {tau!r}')
-    if not (math.isfinite(gamma) and gamma >= 0):
-        raise ValueError(f'gamma must be a non-negative number, got {gamma!r}')
+
+
+def _check_normalizer(normalizer: str) -> None:
     if normalizer not in NORMALIZERS:
         raise ValueError(f'normalizer must be one of {sorted(NORMALIZERS)}, got {normalizer!r}')
+
+
+def _check_alpha(alpha: float) -> None:
+    if not is_number(alpha):
+        raise ValueError(f'alpha must be a finite number, got {alpha!r}')
 
 
 def _without_autocast(device: torch.device) -> ContextManager[Any]:
@@ -108,21 +127,32 @@ def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: flo
         raise ValueError(f'x and weight must have the same number of channels, got {tuple(x.shape)} and '
                          f'{tuple(weight.shape)}')
     check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
-    feature_norm, weight_norm = NORMALIZERS[normalizer]
+    return _normalize_features(x, num_heads, normalizer), _normalize_weights(weight, num_heads, tau, gamma, normalizer)
+
+
+def _normalize_features(x: Tensor, num_heads: int, normalizer: str) -> Tensor:
+    heads = _heads(x, num_heads)
+    return _divide(heads, NORMALIZERS[normalizer][0](heads))
+
+
+def _normalize_weights(weight: Tensor, num_heads: int, tau: float, gamma: float, normalizer: str) -> Tensor:
     scale = 1. if normalizer == 'linear' else tau / num_heads
-    x, weight = _heads(x, num_heads), _heads(weight, num_heads)
-    return _divide(x, feature_norm(x)), scale * _divide(weight, weight_norm(weight, gamma))
+    heads = _heads(weight, num_heads)
+    return scale * _divide(heads, NORMALIZERS[normalizer][1](heads, gamma))
 
 
-def _project(features: Tensor, mean_feature: Tensor, num_heads: int) -> Tensor:
-    """The counterfactual: what each head of the features (N, K, D/K) has along the head direction."""
-    direction = _heads(head_direction(mean_feature, num_heads), num_heads)
-    return (features * direction).sum(-1, keepdim=True) * direction
+def _directions(mean_feature: Tensor, heads: Tensor) -> Tensor:
+    """The head direction (K, D/K) for features or weights (..., K, D/K)."""
+    num_heads, channels = heads.shape[-2:]
+    if mean_feature.shape != (num_heads * channels, ):
+        raise ValueError(f'mean_feature must have one value for each of {num_heads * channels} channels, got shape '
+                         f'{tuple(mean_feature.shape)}')
+    return _heads(head_direction(mean_feature, num_heads), num_heads)
 
 
 def _counterfactual(features: Tensor, weights: Tensor, mean_feature: Tensor) -> Tensor:
     """The head effect (N, C) of normalised features (N, K, D/K) and weights (C, K, D/K)."""
-    direction = _heads(head_direction(mean_feature, features.shape[-2]), features.shape[-2])
+    direction = _directions(mean_feature, features)
     # The projections of all samples lie in K lines: (N, K) times (K, C) is much less than (N, D) times (D, C).
     return (features * direction).sum(-1) @ (weights * direction).sum(-1).t()
 
@@ -167,9 +197,7 @@ def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     >>> unit_heads(torch.tensor([3., 4., 0., 0.]), num_heads=2)
     tensor([0.6000, 0.8000, 0.0000, 0.0000])
     """
-    check_hyperparameters(x.shape[-1], num_heads, tau=1., gamma=0., normalizer='linear')
-    heads = _heads(x, num_heads)
-    return _divide(heads, _length(heads)).flatten(-2)
+    return normalized_features(x, num_heads, 'cosine')
 
 
 def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
@@ -188,7 +216,8 @@ def mean_cosine(x: Tensor, mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     >>> mean_cosine(torch.tensor([[1., 0.], [0., 1.]]), torch.tensor([1., 0.]), num_heads=1)
     tensor(0.5000)
     """
-    cosines = (unit_heads(x, num_heads) * head_direction(mean_feature, num_heads)).sum(-1) / num_heads
+    units = _heads(unit_heads(x, num_heads), num_heads)
+    cosines = (units * _directions(mean_feature, units)).sum(-1)
     return cosines.sum() / max(cosines.numel(), 1)
 
 
@@ -200,7 +229,8 @@ def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int 
     .. math:: \frac{\tau}{K} \sum_k \cos(x^k, \hat d^k) \frac{\langle w_i^k, \hat d^k \rangle}{\|w_i^k\| + \gamma}
 
     The counterfactual keeps the normaliser of the real x: only the x of the numerator becomes its projection on the
-    head direction. Arguments and errors as in :func:`deconfounded_logits`, with ``mean_feature`` (D,).
+    head direction. Arguments and errors as in :func:`deconfounded_logits`, with ``mean_feature`` (D,); another shape of
+    it is a ``ValueError``.
 
     Returns:
         Logits (N, C), zero where the mean feature is zero.
@@ -230,8 +260,8 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
                         tau: float = 16., gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
     """Total Direct Effect (Eq. 8): the total effect less ``alpha`` times the effect of the head direction.
 
-    The logits are linear in the normalised features, so the subtraction is done there, at the cost of O(N D) beside
-    the one matrix product. Arguments and errors as in :func:`head_effect`; ``alpha = 0`` is the total effect.
+    It costs O(N K (C + D)) beside the one matrix product. Arguments and errors as in :func:`head_effect`; ``alpha = 0``
+    is the total effect.
 
     Returns:
         Logits (N, C).
@@ -240,8 +270,9 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
     >>> total_direct_effect(x, weight, torch.tensor([2., 0.]), alpha=1., num_heads=1, tau=1., gamma=0.)
     tensor([[0.6400, 0.4800]])
     """
-    features, weights = _normalize(x, weight, num_heads, tau, gamma, normalizer)
-    return _logits(features - alpha * _project(features, mean_feature, num_heads), weights)
+    _check_alpha(alpha)
+    total, head = effects(x, weight, mean_feature, num_heads, tau, gamma, normalizer)
+    return torch.sub(total, head, alpha=alpha)
 
 
 @_full_precision
@@ -251,9 +282,9 @@ def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconf
     >>> normalized_features(torch.tensor([[3., 4.]]), num_heads=1)
     tensor([[0.6000, 0.8000]])
     """
-    check_hyperparameters(x.shape[-1], num_heads, 1., 0., normalizer)
-    heads = _heads(x, num_heads)
-    return _divide(heads, NORMALIZERS[normalizer][0](heads)).flatten(-2)
+    _check_num_heads(x.shape[-1], num_heads)
+    _check_normalizer(normalizer)
+    return _normalize_features(x, num_heads, normalizer).flatten(-2)
 
 
 @_full_precision
@@ -268,8 +299,12 @@ def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads:
     tensor([[0.0000, 0.8000],
             [0.0000, 0.6000]])
     """
-    weights = _normalize(weight[:0], weight, num_heads, tau, gamma, normalizer)[1]
-    return (weights - alpha * _project(weights, mean_feature, num_heads)).flatten(-2)
+    check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
+    _check_alpha(alpha)
+    weights = _normalize_weights(weight, num_heads, tau, gamma, normalizer)
+    direction = _directions(mean_feature, weights)
+    along = (weights * direction).sum(-1, keepdim=True) * direction
+    return (weights - alpha * along).flatten(-2)
 
 
 @_full_precision
@@ -321,6 +356,6 @@ def update_moving_average(mean_feature: Tensor, batch_mean: Tensor, momentum: fl
     >>> update_moving_average(torch.tensor([1., 0.]), torch.tensor([0., 1.]), momentum=0.75)
     tensor([0.7500, 0.2500])
     """
-    if not 0 <= momentum < 1:
+    if not (is_number(momentum) and 0 <= momentum < 1):
         raise ValueError(f'momentum must be in [0, 1), got {momentum!r}')
     return momentum * mean_feature + (1 - momentum) * batch_mean

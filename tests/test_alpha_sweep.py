@@ -42,6 +42,19 @@ def test_predictions_are_the_layers_own(normalizer, num_heads, bias):
     assert len({tuple(point['pairs'][:, 1]) for point in points}) > 5  # alpha matters here
 
 
+def test_not_one_of_many_predictions_differs():
+    layer = DeconfoundLinear(128, 100)
+    layer(torch.randn(500, 128).relu() + 0.2)
+    layer.update_direction(0.)
+    features, labels = torch.randn(10000, 128).relu() + 0.2, torch.zeros(10000, dtype=torch.long)
+    points = sweep_alpha(layer, features, labels, ALPHAS, Pairs())
+    layer.eval()
+    for alpha, point in zip(ALPHAS, points):
+        layer.alpha = alpha
+        predicted = torch.cat([layer(batch).argmax(-1) for batch in features.split(256)])
+        assert np.array_equal(point['pairs'][:, 1], predicted.numpy())
+
+
 def test_no_image_is_lost_between_chunks():
     layer, features = trained_layer(), torch.randn(2 * CHUNK + 7, 16)
     labels = torch.arange(len(features))

@@ -150,7 +150,7 @@ def test_moving_average_has_the_direction_of_the_papers_sum():
     (dict(num_heads=3), '8 channels do not split into 3'),
     (dict(num_heads=0), 'num_heads must be a positive integer, got 0'),
     (dict(tau=-1.), 'tau must be a positive number, got -1.0'),
-    (dict(tau=math.nan), 'tau must be'),
+    (dict(tau=math.nan), 'tau must be'), (dict(tau='16'), "tau must be a positive number, got '16'"),
     (dict(gamma=-0.1), 'gamma must be a non-negative number, got -0.1'),
     (dict(normalizer='euclid'), "normalizer must be one of .*, got 'euclid'"),
 ])
@@ -170,5 +170,16 @@ def test_bad_tensors_and_momentum():
     for classes, background in ((1, 0), (5, 5), (5, -6)):
         with pytest.raises(ValueError, match='background must be'):
             functional.background_exempt(torch.zeros(2, classes), torch.zeros(2, classes), background)
+    for bad in (mean[:1], mean[:4], mean[None]):
+        for function in (functional.head_effect, functional.effects):
+            with pytest.raises(ValueError, match='mean_feature must have one value for each of 8 channels'):
+                function(x, weight, bad, num_heads=1)
+        with pytest.raises(ValueError, match='mean_feature must have one value for each of 8 channels'):
+            functional.mean_cosine(x, bad, num_heads=1)
+    for alpha in (math.nan, math.inf, '1.5', True):
+        with pytest.raises(ValueError, match='alpha must be a finite number'):
+            functional.total_direct_effect(x, weight, mean, alpha)
+        with pytest.raises(ValueError, match='alpha must be a finite number'):
+            functional.folded_weight(weight, mean, alpha)
     with pytest.raises(ValueError, match='one shape'):
         functional.background_exempt(torch.zeros(2, 3), torch.zeros(2, 4))

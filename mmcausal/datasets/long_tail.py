@@ -1,8 +1,9 @@
 """How a balanced data set becomes long-tailed: class counts of a profile, and which samples keep them."""
-import math
 from typing import List, Optional, Sequence
 
 import numpy as np
+
+from mmcausal.functional import is_number
 
 PROFILES = ('exp', 'step')
 
@@ -23,7 +24,7 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
     """
     if profile not in PROFILES:
         raise ValueError(f'profile must be one of {PROFILES}, got {profile!r}')
-    if not (math.isfinite(imbalance_ratio) and 1 <= imbalance_ratio <= max_count):
+    if not (is_number(imbalance_ratio) and 1 <= imbalance_ratio <= max_count):
         raise ValueError(f'imbalance_ratio must be in [1, {max_count}], so that every class keeps a sample, '
                          f'got {imbalance_ratio!r}')
     fewest = 1 / imbalance_ratio

@@ -5,6 +5,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 
+from mmcausal.functional import is_number
 from mmcausal.hooks.utils import unwrap
 from mmcausal.models.deconfound_linear import DeconfoundLinear
 from mmcausal.registry import HOOKS
@@ -30,8 +31,7 @@ class HeadDirectionHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, momentum: Union[float, str] = 'auto') -> None:
-        is_number = isinstance(momentum, (int, float)) and not isinstance(momentum, bool)
-        if momentum != 'auto' and not (is_number and 0 <= float(momentum) < 1):
+        if momentum != 'auto' and not (is_number(momentum) and 0 <= float(momentum) < 1):
             raise ValueError(f"momentum must be a number in [0, 1) or 'auto', got {momentum!r}")
         self.momentum = momentum
         self.layers: List[DeconfoundLinear] = []

@@ -1,7 +1,5 @@
 """The classifier layer: it owns the weight and the moving average of its input, and nothing of when that moves."""
-import math
 import warnings
-from numbers import Real
 from typing import Any, Tuple, Union
 
 import torch
@@ -19,7 +17,7 @@ def check_alpha(alpha: Alpha) -> Alpha:
     """Return ``alpha`` where it is ``'auto'`` or a finite number >= 0, else raise ``ValueError``."""
     if alpha == 'auto':
         return alpha
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not (math.isfinite(alpha) and alpha >= 0):
+    if isinstance(alpha, str) or not functional.is_number(alpha) or alpha < 0:
         raise ValueError(f"alpha must be a non-negative number or 'auto', got {alpha!r}")
     return float(alpha)
 

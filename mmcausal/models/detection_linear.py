@@ -37,7 +37,7 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C + 1) of Eq. 8, or log-probabilities of Eq. 9."""
         logits, head_effect = self.effects(x)
-        tde_logits = logits - self.resolved_alpha() * head_effect
+        tde_logits = torch.sub(logits, head_effect, alpha=self.resolved_alpha())
         if not self.exempt_background:
             return tde_logits
         if self.num_background == 1:
