@@ -3,13 +3,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Dict, Tuple
 
-# host: lowest version, first version that is too new, how to get it
+# host: lowest version, first version that is too new, how to get it. tools/setup_env.sh installs a set that fits.
 HOSTS: Dict[str, Tuple[str, str, str]] = {
-    'mmengine': ('0.10.0', '1.0.0', "pip install 'mmcausal[cls]'"),
+    'mmengine': ('0.10.0', '1.0.0', 'pip install mmengine'),
     'mmcv': ('2.0.0', '2.4.0', 'pip install mmcv-lite, or mmcv with its compiled operators for detection'),
-    'mmpretrain': ('1.2.0', '2.0.0', "pip install 'mmcausal[cls]'"),
-    'mmdet': ('3.3.0', '4.0.0', "pip install 'mmcausal[det]'"),
+    'mmpretrain': ('1.2.0', '2.0.0', 'pip install mmpretrain'),
+    'mmdet': ('3.3.0', '4.0.0', 'pip install mmdet'),
 }
+BUILT_ON_MMCV = ('mmpretrain', 'mmdet')
 
 
 def is_installed(host: str) -> bool:
@@ -19,6 +20,8 @@ def is_installed(host: str) -> bool:
 
 def require_host(host: str) -> None:
     """Raise ``ImportError`` with the host's name, the version found and the range wanted, unless it is usable."""
+    if host in BUILT_ON_MMCV:
+        require_host('mmcv')
     lowest, too_new, remedy = HOSTS[host]
     wanted = f'mmcausal needs {host} >= {lowest}, < {too_new} for this'
     if not is_installed(host):

@@ -74,6 +74,24 @@ model = dict(backbone=dict(arch=arch), head=dict(in_channels=32))
     assert 'Picture: ' in run(*demo) and (tmp_path / 'demo.png').stat().st_size > 10000
 
 
+def test_the_demo_takes_grey_images(tmp_path):
+    config = 'configs/digits_lt/deconfound-tde_small_ir100.py'
+    cfg = Config.fromfile(ROOT / config)
+    init_default_scope('mmpretrain')
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    refusal = [sys.executable, 'tools/deployment/export_onnx.py', config, tmp_path / 'digits.pth', tmp_path / 'd.onnx',
+               '--image-size', '8', '8', '--channels', '1']
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'digits.pth')
+    output = run(*refusal, status=1)
+    assert 'needs the head direction' in output and 'Traceback' not in output
+    model.head.fc.mean_feature.fill_(1.)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'digits.pth')
+    write_image(tmp_path / 'image.png', size=8)
+    output = run(sys.executable, 'tools/demo.py', tmp_path / 'image.png', config, tmp_path / 'digits.pth', '--out',
+                 tmp_path / 'demo.png')
+    assert 'Picture: ' in output and (tmp_path / 'demo.png').stat().st_size > 5000
+
+
 def test_the_hosts_inferencer_takes_our_checkpoints(checkpoint, tmp_path):
     from mmpretrain import ImageClassificationInferencer
     write_image(tmp_path / 'image.jpg')

@@ -41,9 +41,9 @@ def build(folder, lines=LIST, **kwargs):
     return DATASETS.build({**arguments, **kwargs})
 
 
-def write_image(path, seed=0):
+def write_image(path, seed=0, size=40):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)).save(path)
 
 
 def test_classes_are_counted_in_the_training_list(tmp_path):

@@ -97,13 +97,13 @@ def test_calibration_error_against_a_loop():
 
 
 def test_decomposition_by_hand():
-    """One head: a feature at 60 degrees from the direction is 1/2 along it, and sqrt(3)/2 across."""
+    """One head: features of lengths 2 and 4 at 60 degrees from the direction are 1 and 2 along it."""
     features, mean = np.array([[1., 3**0.5], [2., 2 * 3**0.5]]), np.array([5., 0.])
     assert head_cosines(features, mean, 1) == pytest.approx([0.5, 0.5])
     _, axes = paper_figure()
     draw_decomposition(axes, features, np.array([0, 0]), mean, 1, shot_groups([500]))
     (along, ), (rest, ) = axes.lines[0].get_data()
-    assert (along, rest) == pytest.approx((0.5, 0.75**0.5))
+    assert (along, rest) == pytest.approx((1.5, 1.5 * 3**0.5))
 
 
 def build_classifier(backbone, in_channels, neck=None):

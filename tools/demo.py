@@ -35,12 +35,16 @@ def parse_args() -> argparse.Namespace:
     if not args.image.is_file():
         parser.error(f'{args.image} is no file')
     if not is_installed('pytorch_grad_cam'):
-        parser.error("the picture needs grad-cam: pip install 'mmcausal[analysis]'")
+        parser.error('the picture needs grad-cam: pip install grad-cam')
     return args
 
 
 def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndarray:
-    """The image (H, W, 3), BGR as from the host's loader; RGB where training images were not read from files."""
+    """The image (H, W, channels) that the network takes: grey; BGR as from the host's loader; or RGB, where training
+    images were not read from files."""
+    preprocessor = inferencer.model.data_preprocessor
+    if getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1:
+        return mmcv.imread(str(path), flag='grayscale')[..., None]
     image = mmcv.imread(str(path))
     is_from_file = any('LoadImage' in step['type'] for step in inferencer.config.test_dataloader.dataset.pipeline)
     return image if is_from_file else np.ascontiguousarray(image[..., ::-1])

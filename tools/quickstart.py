@@ -6,13 +6,11 @@ real experiment.
 """
 import argparse
 import json
-import os
 import time
 import warnings
 from pathlib import Path
 from typing import Any, Dict, List
 
-os.environ.setdefault('MPLBACKEND', 'Agg')
 warnings.filterwarnings('ignore')
 
 import numpy as np  # noqa: E402
@@ -20,6 +18,8 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmcausal.evaluation import ShotAccuracy, collect_features, sweep_alpha  # noqa: E402
+from mmcausal.visualization import draw_alpha_sweep, paper_figure  # noqa: E402
+from mmcausal.visualization.style import LINE_COLORS, MARKERS  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'digits_lt'
 GROUPS = ('many', 'medium', 'few', 'overall')
@@ -75,28 +75,23 @@ def print_table(results: List[Dict[str, Any]]) -> None:
 
 
 def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> None:
-    import matplotlib.pyplot as plt
-    figure, (by_class, by_alpha) = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-
-    styles = {'linear': ('#7f7f7f', 's'), 'deconfound': ('#1f77b4', 'o'), 'deconfound-tde': ('#d62728', '^')}
-    for name, (color, marker) in styles.items():
-        classwise = np.mean([result[name]['classwise'] for result in results], axis=0)
-        by_class.plot(classwise, color=color, marker=marker, label=name)
+    figure, (by_class, by_alpha) = paper_figure(columns=2)
+    for name, color, marker in zip(('linear', 'deconfound', 'deconfound-tde'), LINE_COLORS, MARKERS):
+        classwise = np.array([result[name]['classwise'] for result in results])
+        by_class.plot(classwise.mean(0), color=color, marker=marker, markersize=4, label=name)
+        by_class.fill_between(range(10), classwise.min(0), classwise.max(0), color=color, alpha=0.15, linewidth=0)
     by_class.set_xticks(range(10), [f'{label}\n({count})' for label, count in enumerate(class_counts)])
-    by_class.set(xlabel='class (training images)', ylabel='test accuracy (%)', ylim=(0, 103),
-                 title='Accuracy per class, most frequent first')
-    by_class.legend(loc='lower left')
+    by_class.set(xlabel='class (training images)', ylabel='test accuracy (%)', ylim=(0, 103))
+    by_class.set_title('Accuracy per class, mean and range of seeds', fontsize=8)
+    by_class.legend(fontsize=6, loc='lower left')
 
-    colors = dict(many='#2ca02c', medium='#ff7f0e', few='#9467bd', overall='black')
-    for group, color in colors.items():
-        curve = np.mean([[point[group] for point in result['sweep']] for result in results], axis=0)
-        by_alpha.plot(ALPHAS, curve, color=color, label=group, linewidth=2.5 if group == 'overall' else 1.5)
-    by_alpha.axvline(results[0]['alpha'], color='#d62728', label='alpha of the config')
-    by_alpha.axvline(np.mean([result['auto_alpha'] for result in results]), color='#d62728', linestyle=':',
-                     label="alpha='auto'")
-    by_alpha.set(xlabel='alpha (0: total effect)', ylabel='test accuracy (%)', title='De-confound-TDE, by alpha')
-    by_alpha.legend(loc='lower left')
-    figure.savefig(path, dpi=130)
+    points = [{key: np.mean([point[key] for point in same]) for key in (*GROUPS, 'alpha')}
+              for same in zip(*(result['sweep'] for result in results))]
+    marks = {'config': results[0]['alpha'], 'auto': np.mean([result['auto_alpha'] for result in results])}
+    draw_alpha_sweep(by_alpha, points, marks)
+    by_alpha.set_ylim(0, 103)
+    by_alpha.set_title('De-confound-TDE, by alpha', fontsize=8)
+    figure.savefig(path)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.datasets import CIFAR10, CIFAR100  # noqa: E402
@@ -18,7 +17,7 @@ SPLITS = ('train', 'val', 'test')
 
 
 class LongTailedCIFAR(CIFAR10):
-    """Same as MMPretrain's ``CIFAR10``, except that the training split is long-tailed.
+    """Same as MMPretrain's CIFAR data set of that name, except that the training split is long-tailed.
 
     The test split stays whole and balanced. All splits carry the training counts in ``metainfo['class_counts']``,
     from which the many-, medium- and few-shot classes follow.
@@ -62,11 +61,12 @@ class LongTailedCIFAR(CIFAR10):
         self.seed = seed
         nothing, val_counts = [0] * len(self.class_counts), [val_per_class] * len(self.class_counts)
         # The validation images of a class follow its training images.
-        self.skipped, self.kept = (self.class_counts, val_counts) if split == 'val' else (nothing, self.class_counts)
+        self.skip_counts, self.keep_counts = (
+            (self.class_counts, val_counts) if split == 'val' else (nothing, self.class_counts))
         self.train_list, self.test_list = self._expect(md5 or {})
         super().__init__(
             split='test' if split == 'test' else 'train',  # the host's name of the files
-            metainfo=dict(class_counts=self.class_counts, **(metainfo or {})),
+            metainfo={**(metainfo or {}), 'class_counts': self.class_counts},
             **kwargs)
 
     def _expect(self, md5: Dict[str, Optional[str]]) -> List[List[list]]:
@@ -91,7 +91,7 @@ class LongTailedCIFAR(CIFAR10):
         if self.split == 'test':
             return data_list
         labels = [info['gt_label'] for info in data_list]
-        kept = long_tailed_indices(labels, self.kept, self.seed, self.skipped)
+        kept = long_tailed_indices(labels, self.keep_counts, self.seed, self.skip_counts)
         blank = [int(i) for i in kept if not data_list[i]['img'].any()]
         if blank:
             raise ValueError(f'{len(blank)} of the images kept are blank, e.g. row {blank[0]} of {folder}: the files '

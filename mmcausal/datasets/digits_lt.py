@@ -7,7 +7,6 @@ from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.datasets import BaseDataset  # noqa: E402
@@ -46,7 +45,7 @@ class LongTailedDigits(BaseDataset):
         self.split = split
         self.seed = seed
         self.class_counts = long_tailed_counts(len(self.RANKS['train']), 10, imbalance_ratio, profile)
-        metainfo = dict(class_counts=self.class_counts, **(metainfo or {}))
+        metainfo = {**(metainfo or {}), 'class_counts': self.class_counts}
         super().__init__(ann_file='', metainfo=metainfo, test_mode=split != 'train', **kwargs)
 
     def load_data_list(self) -> List[dict]:

@@ -8,7 +8,6 @@ from mmengine.fileio import exists, get, join_path, list_from_file
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.datasets import CustomDataset  # noqa: E402

@@ -9,7 +9,6 @@ from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import DATASETS
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.datasets import LVISV05Dataset as HostLVISV05Dataset  # noqa: E402

@@ -10,7 +10,6 @@ from mmcausal.hosts import is_installed, require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.evaluation.functional import eval_recalls  # noqa: E402
@@ -347,8 +346,7 @@ def _check_backend(backend: str) -> None:
     if backend not in BACKENDS:
         raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}')
     if backend == 'hotcoco' and not is_installed('hotcoco'):
-        raise ImportError("backend 'hotcoco' needs the package hotcoco, and found none. "
-                          "pip install 'mmcausal[fast-eval]'.")
+        raise ImportError("backend 'hotcoco' needs the package hotcoco, and found none. pip install hotcoco.")
 
 
 def _check_output(ann_file: Optional[str], max_dets: int, format_only: bool, outfile_prefix: Optional[str]) -> None:

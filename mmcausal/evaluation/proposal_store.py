@@ -10,7 +10,6 @@ from torch import nn
 from mmcausal.evaluation.feature_store import check_identity
 from mmcausal.hosts import require_host
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmcausal.models.tde_roi_heads import TDERoIHeadMixin, box_heads, class_probs, class_scores  # noqa: E402

@@ -6,7 +6,6 @@ from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import require_host
 from mmcausal.registry import HOOKS
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.engine.hooks import NumClassCheckHook  # noqa: E402

@@ -41,7 +41,7 @@ class PicturesHook(Hook):
             raise ValueError(f'interval must be an integer of at least 1, got {interval!r}')
         missing = [package for package in ('torchmetrics', 'matplotlib') if not is_installed(package)]
         if missing:
-            raise ImportError(f"PicturesHook needs {', '.join(missing)}: pip install 'mmcausal[analysis]'")
+            raise ImportError(f'PicturesHook needs {", ".join(missing)}: pip install {" ".join(missing)}')
         self.interval = interval
         self.many = many
         self.few = few

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mmcausal.hosts import require_host
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models import ImageClassifier, ResNeXt  # noqa: E402

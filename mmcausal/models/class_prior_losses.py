@@ -12,7 +12,6 @@ from mmcausal import class_prior
 from mmcausal.hosts import require_host
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models.losses.utils import weight_reduce_loss  # noqa: E402

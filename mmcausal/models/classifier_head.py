@@ -4,7 +4,6 @@ from typing import Any, Optional
 from mmcausal.hosts import require_host
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models import LinearClsHead  # noqa: E402

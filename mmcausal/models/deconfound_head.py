@@ -6,7 +6,6 @@ from mmcausal.models.classifier_head import ClassifierHead
 from mmcausal.models.deconfound_linear import Alpha
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models.losses import FocalLoss  # noqa: E402

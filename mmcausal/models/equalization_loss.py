@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from mmcausal.hosts import require_host
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.models.losses.utils import weight_reduce_loss  # noqa: E402

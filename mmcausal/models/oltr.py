@@ -11,7 +11,6 @@ from mmcausal.models.classifier_head import ClassifierHead
 from mmcausal.models.decoupled_classifiers import NCMLinear
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.structures import DataSample  # noqa: E402

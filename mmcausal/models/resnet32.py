@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from mmcausal.hosts import require_host
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models.backbones.resnet import BasicBlock  # noqa: E402

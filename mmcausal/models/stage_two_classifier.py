@@ -6,7 +6,6 @@ from torch import Tensor
 from mmcausal.hosts import require_host
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models import ImageClassifier  # noqa: E402

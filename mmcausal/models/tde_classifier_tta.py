@@ -8,7 +8,6 @@ from mmcausal.models.deconfound_linear import Alpha
 from mmcausal.models.enable_tde import enable_tde, is_augmented
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmpretrain')
 
 from mmpretrain.models import AverageClsScoreTTA  # noqa: E402

@@ -18,7 +18,6 @@ from mmcausal.models.tde_roi_heads import (
 )
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.models import DetTTAModel  # noqa: E402

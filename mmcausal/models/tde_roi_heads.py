@@ -9,7 +9,6 @@ from mmcausal.hosts import require_host
 from mmcausal.models.detection_linear import DetectionDeconfoundLinear
 from mmcausal.registry import MODELS
 
-require_host('mmcv')
 require_host('mmdet')
 
 from mmdet.models.losses import SeesawLoss  # noqa: E402

@@ -37,8 +37,8 @@ def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, cla
     predictions = {name: value.argmax(1) for name, value in probs.items()}
 
     figures = {
-        'feature_norms': _single(draw_feature_norms, features, labels, class_counts),
-        'weight_norms': _single(draw_weight_norms, weight, class_counts),
+        'feature_norms': _single(draw_feature_norms, features, labels, class_counts, groups),
+        'weight_norms': _single(draw_weight_norms, weight, class_counts, groups),
         'class_accuracy': _single(draw_class_accuracy, labels, predictions, class_counts),
         'confusion': _one_each(draw_confusion, predictions, lambda value: (labels, value, groups)),
         'reliability': _one_each(draw_reliability, probs, lambda value: (value, labels, groups)),

@@ -27,18 +27,28 @@ def by_rank(class_counts: np.ndarray) -> np.ndarray:
     return np.argsort(-np.asarray(class_counts), kind='stable')
 
 
-def draw_feature_norms(axes: Any, features: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
+def draw_feature_norms(axes: Any, features: np.ndarray, labels: np.ndarray, class_counts: np.ndarray,
+                       groups: Dict[str, np.ndarray]) -> None:
     """Mean length of the feature by class rank (Figure 1b of the paper)."""
     norms = class_means(np.linalg.norm(features, axis=1), labels, len(class_counts))
-    axes.plot(norms[by_rank(class_counts)], 'o', markersize=3, color=SHOT_COLORS['many'])
-    axes.set(xlabel='class rank, most frequent first', ylabel='mean length of the feature', ylim=(0, None))
+    _draw_by_rank(axes, norms, class_counts, groups)
+    axes.set_ylabel('mean length of the feature')
 
 
-def draw_weight_norms(axes: Any, weight: np.ndarray, class_counts: np.ndarray) -> None:
+def draw_weight_norms(axes: Any, weight: np.ndarray, class_counts: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
     """Length of the classifier's weights by class rank (Figure 6 of the paper)."""
-    axes.plot(np.linalg.norm(weight, axis=1)[by_rank(class_counts)], 'o', markersize=3,
-              color=SHOT_COLORS['few'])
-    axes.set(xlabel='class rank, most frequent first', ylabel='length of the weight', ylim=(0, None))
+    _draw_by_rank(axes, np.linalg.norm(weight, axis=1), class_counts, groups)
+    axes.set_ylabel('length of the weight')
+
+
+def _draw_by_rank(axes: Any, values: np.ndarray, class_counts: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
+    """A dot for the value (C,) of each class, coloured by shot group."""
+    order = by_rank(class_counts)
+    for name, group in groups.items():
+        axes.plot(np.flatnonzero(group[order]), values[order][group[order]], 'o', markersize=3, color=SHOT_COLORS[name],
+                  label=name)
+    axes.set(xlabel='class rank, most frequent first', ylim=(0, None))
+    axes.legend(fontsize=6)
 
 
 def head_cosines(features: np.ndarray, mean_feature: np.ndarray, num_heads: int) -> np.ndarray:
@@ -66,15 +76,15 @@ def draw_decomposition(axes: Any, features: np.ndarray, labels: np.ndarray, mean
                        num_heads: int, groups: Dict[str, np.ndarray]) -> None:
     """Each class's features split in two (Figure 2 of the paper): the part along the head direction, and the rest.
 
-    One dot a class, the mean over its features with unit heads of both parts' lengths.
+    One dot a class, the mean over its features of both parts' lengths.
     """
-    x = functional.unit_heads(torch.as_tensor(features).float(), num_heads) / num_heads**0.5
-    direction = functional.head_direction(torch.as_tensor(mean_feature).float(), num_heads)
-    along = (x * direction).unflatten(-1, (num_heads, -1)).sum(-1, keepdim=True) * direction.view(num_heads, -1)
-    rest = x.unflatten(-1, (num_heads, -1)) - along
+    x = torch.as_tensor(features).float().unflatten(-1, (num_heads, -1))
+    direction = functional.head_direction(torch.as_tensor(mean_feature).float(), num_heads).view(num_heads, -1)
+    along = (x * direction).sum(-1, keepdim=True) * direction
+    rest = x - along
     num_classes = len(next(iter(groups.values())))
     parts = [class_means(part.flatten(1).norm(dim=1).numpy(), labels, num_classes) for part in (along, rest)]
     for name, group in groups.items():
-        axes.plot(parts[0][group], parts[1][group], 'o', markersize=4, color=SHOT_COLORS[name], label=name, alpha=0.8)
-    axes.set(xlabel='length along the head direction', ylabel='length of the rest', xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(fontsize=6, loc='lower left')
+        axes.plot(parts[0][group], parts[1][group], 'o', markersize=4, color=SHOT_COLORS[name], label=name, alpha=0.6)
+    axes.set(xlabel='length along the head direction', ylabel='length of the rest', xlim=(0, None), ylim=(0, None))
+    axes.legend(fontsize=6)

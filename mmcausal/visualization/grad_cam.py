@@ -149,8 +149,7 @@ def grad_cam_pictures(classifier: Any, layer: DeconfoundLinear, dataset: Any, la
         class_counts: Training images of each class (C,).
     """
     if not is_installed('pytorch_grad_cam'):
-        print_log("No picture grad_cam: it needs grad-cam, pip install 'mmcausal[analysis]'", 'current',
-                  logging.WARNING)
+        print_log('No picture grad_cam: it needs grad-cam, pip install grad-cam', 'current', logging.WARNING)
         return {}
     indices = example_indices(np.asarray(labels), class_counts)
     try:

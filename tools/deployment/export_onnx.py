@@ -53,7 +53,10 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 @torch.no_grad()
 def main() -> None:
     args = parse_args()
-    deployed = DeployedClassifier(load_classifier(args)).eval()
+    try:
+        deployed = DeployedClassifier(load_classifier(args)).eval()
+    except (ValueError, RuntimeError) as error:
+        sys.exit(str(error))
     images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     # The exporter by tracing, which newer PyTorch must be asked for
