@@ -1,7 +1,7 @@
 """The packages that mmcausal plugs into, each one optional, and the versions it is known to work with."""
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Dict, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 # host: lowest version, first version that is too new, how to get it. tools/setup_env.sh installs a set that fits.
 HOSTS: Dict[str, Tuple[str, str, str]] = {
@@ -14,7 +14,7 @@ BUILT_ON_MMCV = ('mmpretrain', 'mmdet')
 
 
 def is_installed(host: str) -> bool:
-    """Whether the package can be imported at all; its version is :func:`require_host`'s business."""
+    """Whether the package is there at all; its version is :func:`require_host`'s business."""
     return find_spec(host) is not None
 
 
@@ -26,9 +26,36 @@ def require_host(host: str) -> None:
     wanted = f'mmcausal needs {host} >= {lowest}, < {too_new} for this'
     if not is_installed(host):
         raise ImportError(f'{wanted}, and found none. {remedy}.')
-    found = import_module(host).__version__
+    try:
+        found = import_module(host).__version__
+    except AssertionError as error:  # how OpenMMLab's packages refuse a release of one another
+        raise ImportError(f'{wanted}, and {host} cannot be imported: {error}') from error
     if not _release(lowest) <= _release(found) < _release(too_new):
         raise ImportError(f'{wanted}, and found {host} {found}. {remedy}.')
+    if host == 'mmdet' and not is_installed('mmcv._ext'):
+        raise ImportError(f'mmcausal needs mmcv with its compiled operators for mmdet, and found one without. '
+                          f'{HOSTS["mmcv"][2]}.')
+
+
+def is_usable(host: str) -> bool:
+    """Whether what needs the host can be imported; :func:`require_host` says why not."""
+    try:
+        require_host(host)
+    except ImportError:
+        return False
+    return True
+
+
+def explain_missing(package: str, adapters: Dict[str, List[str]]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package with names that need a host, by host: it says what is wrong with that host."""
+
+    def module_getattr(name: str) -> Any:
+        for host, names in adapters.items():
+            if name in names:
+                require_host(host)
+        raise AttributeError(f'module {package!r} has no attribute {name!r}')
+
+    return module_getattr
 
 
 def _release(version: str) -> Tuple[int, ...]:

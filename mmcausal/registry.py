@@ -1,4 +1,7 @@
 """mmcausal's nodes in MMEngine's registry tree: ``type='mmcausal.X'`` finds X with no ``custom_imports``."""
+from importlib import import_module
+from typing import Any
+
 from mmcausal.hosts import require_host
 
 require_host('mmengine')
@@ -11,9 +14,21 @@ from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS  # noqa: E402
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS  # noqa: E402
-from mmengine.registry import Registry  # noqa: E402
+from mmengine.registry import Registry as MMEngineRegistry  # noqa: E402
 
 __all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS', 'TRANSFORMS']
+
+
+class Registry(MMEngineRegistry):
+    """Same as MMEngine's, except that a component whose host is missing is an ``ImportError`` that names it."""
+
+    def get(self, key: str) -> Any:
+        component = super().get(key)
+        if component is None:
+            for location in self._locations:  # a package says what is wrong with the host of a name
+                getattr(import_module(location), key.split('.')[-1], None)
+        return component
+
 
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmcausal', locations=['mmcausal.datasets'])
 DATA_SAMPLERS = Registry(

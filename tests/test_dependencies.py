@@ -50,6 +50,52 @@ def test_missing_or_old_host_is_named(host, module):
     assert re.search(rf'ImportError: mmcausal needs {host} >= .*found {host} 0.1.2', old.stderr), old.stderr
 
 
+# A config names a component whose host is not there
+BUILD = """
+from mmengine.registry import {registry} as registry, init_default_scope
+registry.build(dict(type='mmcausal.{name}'))
+"""
+
+
+@pytest.mark.parametrize('host, registry, name', [
+    ('mmpretrain', 'MODELS', 'DeconfoundHead'), ('mmpretrain', 'DATASETS', 'LongTailedCIFAR100'),
+    ('mmdet', 'MODELS', 'TDECascadeRoIHead'), ('mmdet', 'DATASETS', 'LVISV1Dataset'),
+    ('mmdet', 'METRICS', 'LVISMetric'), ('mmdet', 'HOOKS', 'DetectorCheckHook')])
+def test_a_config_hears_of_a_missing_host(host, registry, name):
+    result = run(MISSING.format(host=host, module='registry') + BUILD.format(registry=registry, name=name))
+    assert re.search(rf'ImportError: mmcausal needs {host} >= .*found none', result.stderr), result.stderr
+
+
+@pytest.mark.parametrize('package', ['hooks', 'datasets', 'evaluation', 'models', 'registry'])
+def test_packages_name_a_missing_mmengine(package):
+    name = dict(datasets='ClassPowerSampler', evaluation='ShotAccuracy', models='DeconfoundLinear',
+                hooks='HeadDirectionHook', registry='MODELS')[package]
+    result = run(MISSING.format(host='mmengine', module='hosts') + f'from mmcausal.{package} import {name}')
+    assert 'ImportError: mmcausal needs mmengine >= ' in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize('spoil', [
+    'import mmdet; mmdet.__version__ = "2.28.2"',
+    'find = u.find_spec; hosts.find_spec = lambda name, *a: None if name == "mmcv._ext" else find(name, *a)',
+    'find = u.find_spec; hosts.find_spec = lambda name, *a: None if name == "mmdet" else find(name, *a)'])
+def test_classification_needs_no_mmdet(spoil):
+    code = f"""
+import importlib.util as u
+from mmcausal import hosts
+{spoil}
+from mmcausal.models import DeconfoundHead
+from mmcausal.hooks import HeadDirectionHook
+from mmcausal.datasets import LongTailedDigits
+from mmcausal.evaluation import ShotAccuracy
+import mmcausal.models
+print("TDECascadeRoIHead" in mmcausal.models.__all__)
+from mmcausal.models import TDECascadeRoIHead
+"""
+    result = run(code)
+    assert result.stdout.strip() == 'False', result.stderr
+    assert re.search(r'ImportError: mmcausal needs (mmdet|mmcv)', result.stderr), result.stderr
+
+
 def test_missing_mmpretrain_leaves_the_layer():
     code = MISSING.format(host='mmpretrain', module='models') + 'print(mmcausal.models.__all__)'
     result = run(code)

@@ -159,6 +159,9 @@ def test_bad_use(tmp_path):
     for momentum in (1., -0.1, 'adam', None, True):
         with pytest.raises(ValueError, match='momentum must be a number in'):
             HeadDirectionHook(momentum)
+    without = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
+    with pytest.raises(ValueError, match='found neither momentum nor betas in SGD'):
+        HeadDirectionHook().before_train(SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=without))
     runner = SimpleNamespace(model=torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match='needs a model with a DeconfoundLinear, .* got Linear'):
         HeadDirectionHook().before_train(runner)
@@ -166,8 +169,12 @@ def test_bad_use(tmp_path):
 
 def test_num_classes_must_fit_the_data(tmp_path):
     runner = digits_runner(tmp_path, **{'model.head.num_classes': 9})
-    with pytest.raises(AssertionError, match=r'`num_classes` \(9\) in DeconfoundHead'):
+    with pytest.raises(ValueError, match='the classifier has 9 classes, and the training data 10'):
         runner.train()
+    baseline = Config.fromfile(CONFIGS / 'digits_lt' / 'linear_small_ir100.py')
+    baseline.merge_from_dict({'model.head.num_classes': 9, 'work_dir': str(tmp_path), 'experiment_name': 'baseline'})
+    with pytest.raises(AssertionError, match=r'`num_classes` \(9\) in LinearClsHead'):  # the host's own check
+        Runner.from_cfg(baseline).train()
 
 
 def test_no_host_synchronisation_in_an_iteration():

@@ -273,3 +273,17 @@ def test_losses_on_sigmoids_are_refused(loss):
     init_default_scope('mmpretrain')
     with pytest.raises(ValueError, match=f"needs a loss on the softmax .* {loss['type']} takes sigmoids"):
         MODELS.build(dict(HEAD, loss=loss))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_averages_of_a_half_precision_layer_are_float32(dtype):
+    built, converted = DeconfoundLinear(8, 6, dtype=dtype), DeconfoundLinear(8, 6).to(dtype)
+    for layer in (built, converted):
+        assert layer.weight.dtype == dtype and layer.num_updates.dtype == torch.long
+        features = torch.full((300, 8), 300., dtype=dtype)  # their sum overflows float16
+        layer(features)
+        layer.update_direction(0.)
+        assert layer.mean_feature.dtype == torch.float32 and layer.num_updates == 1
+        torch.testing.assert_close(layer.mean_feature, torch.full((8, ), 300.))
+        assert layer.double().mean_feature.dtype == torch.float64
+        assert layer.eval()(features.double()).isfinite().all()

@@ -98,6 +98,7 @@ install_mmcv_lite() {
 install_mmcv() {
     local name=mmcv
     [ "$line" = classic ] || name=onedl-mmcv
+    rm -f "$stamps/mmcv-lite"  # gone from here on, whatever happens to the compile
     pip uninstall --quiet --yes mmcv-lite 2>/dev/null
     if install --only-binary "$name" "$name" 2>/dev/null; then return; fi
     command -v c++ >/dev/null || fail "pip has no wheel of $name here and there is no C++ compiler to build it: install \

@@ -1,20 +1,31 @@
 from typing import List
 
-from mmcausal.hosts import is_installed
+from mmcausal.hosts import explain_missing, is_usable
 
 __all__: List[str] = []
 
-if is_installed('mmengine'):
-    from mmcausal.datasets.samplers import ClassPowerSampler, ProgressivelyBalancedSampler, TwoBranchSampler
-    __all__ += ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler']
+# What each host is needed for
+ADAPTERS = {
+    'mmengine': ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler'],
+    'mmpretrain': [
+        'ImageList', 'ImageNetLT', 'LoadImage', 'LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits'
+    ],
+    'mmdet': ['LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset'],
+}
 
-if is_installed('mmpretrain'):
+if is_usable('mmengine'):
+    from mmcausal.datasets.samplers import ClassPowerSampler, ProgressivelyBalancedSampler, TwoBranchSampler
+    __all__ += ADAPTERS['mmengine']
+
+if is_usable('mmpretrain'):
     from mmcausal.datasets.cifar_lt import LongTailedCIFAR10, LongTailedCIFAR100
     from mmcausal.datasets.digits_lt import LongTailedDigits
     from mmcausal.datasets.image_list import ImageList, ImageNetLT
     from mmcausal.datasets.load_image import LoadImage
-    __all__ += ['ImageList', 'ImageNetLT', 'LoadImage', 'LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits']
+    __all__ += ADAPTERS['mmpretrain']
 
-if is_installed('mmdet'):
+if is_usable('mmdet'):
     from mmcausal.datasets.lvis import LVISV05Dataset, LVISV1Dataset, ShapesDataset
-    __all__ += ['LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset']
+    __all__ += ADAPTERS['mmdet']
+
+__getattr__ = explain_missing(__name__, ADAPTERS)

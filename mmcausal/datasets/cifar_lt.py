@@ -1,5 +1,4 @@
 """Long-tailed CIFAR (Cui et al., CVPR 2019; Cao et al., NeurIPS 2019), on MMPretrain's CIFAR."""
-import pickle
 from typing import Any, Dict, List, Optional
 
 from mmengine.fileio import exists, join_path
@@ -52,8 +51,12 @@ class LongTailedCIFAR(CIFAR10):
                  **kwargs: Any) -> None:
         if split not in SPLITS:
             raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
-        if not 0 <= val_per_class < self.images_per_class:
-            raise ValueError(f'val_per_class must be in [0, {self.images_per_class}), got {val_per_class!r}')
+        is_count = isinstance(val_per_class, int) and not isinstance(val_per_class, bool)
+        if not (is_count and 0 <= val_per_class < self.images_per_class):
+            raise ValueError(f'val_per_class must be in [0, {self.images_per_class}), got {val_per_class!r}: a number '
+                             'of images')
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f'seed must be a non-negative integer, or other splits draw other images, got {seed!r}')
         if split == 'val' and not val_per_class:
             raise ValueError("split='val' is empty: val_per_class=0 sets no training image aside")
         self.class_counts = long_tailed_counts(self.images_per_class - val_per_class, len(self.METAINFO['classes']),
@@ -80,12 +83,15 @@ class LongTailedCIFAR(CIFAR10):
 
     def load_data_list(self) -> List[dict]:
         folder = join_path(self.data_prefix['root'], self.base_folder)
+        is_there = self._check_integrity()
         try:
             data_list = super().load_data_list()
         except OSError as error:
+            if is_there:
+                raise
             raise FileNotFoundError(f'{type(self).__name__} needs {self._file_names()} in {folder}, and could not '
                                     f'download them from {self.url}: {error}') from error
-        except (pickle.UnpicklingError, EOFError, KeyError) as error:
+        except Exception as error:  # whatever unpickling other bytes ends with
             raise ValueError(f'one of {self._file_names()} in {folder} is truncated or no CIFAR pickle: '
                              f'{error!r}') from error
         if self.split == 'test':

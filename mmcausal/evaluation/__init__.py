@@ -1,4 +1,6 @@
-from typing import Any
+from mmcausal.hosts import explain_missing, is_usable, require_host
+
+require_host('mmengine')
 
 from mmcausal.evaluation.alpha_sweep import iterate_probs, sweep_alpha
 from mmcausal.evaluation.exponent_sweep import sweep_exponent
@@ -12,22 +14,20 @@ from mmcausal.evaluation.feature_store import (
     iterate_features,
 )
 from mmcausal.evaluation.shot_accuracy import ShotAccuracy, shot_groups
-from mmcausal.hosts import is_installed, require_host
 
 __all__ = [
     'FeatureStore', 'ShotAccuracy', 'collect_features', 'hash_config', 'hash_dataset', 'hash_file',
-    'image_keys', 'iterate_features', 'iterate_probs', 'shot_groups', 'sweep_alpha',
-    'sweep_exponent'
+    'image_keys', 'iterate_features', 'iterate_probs', 'shot_groups', 'sweep_alpha', 'sweep_exponent'
 ]
 
-if is_installed('mmdet'):
+# What each host is needed for
+ADAPTERS = {
+    'mmdet': ['LVISFixedAPMetric', 'LVISMetric', 'ProposalStore', 'detect_again', 'iterate_proposals'],
+}
+
+if is_usable('mmdet'):
     from mmcausal.evaluation.lvis_metric import LVISFixedAPMetric, LVISMetric
     from mmcausal.evaluation.proposal_store import ProposalStore, detect_again, iterate_proposals
-    __all__ += ['LVISFixedAPMetric', 'LVISMetric', 'ProposalStore', 'detect_again', 'iterate_proposals']
+    __all__ += ADAPTERS['mmdet']
 
-
-def __getattr__(name: str) -> Any:
-    """Say which host is missing where its metric is asked for."""
-    if name in ('LVISFixedAPMetric', 'LVISMetric'):
-        require_host('mmdet')
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__getattr__ = explain_missing(__name__, ADAPTERS)

@@ -1,3 +1,7 @@
+from mmcausal.hosts import explain_missing, is_usable, require_host
+
+require_host('mmengine')
+
 from mmcausal.hooks.channels_last_hook import ChannelsLastHook
 from mmcausal.hooks.class_means_hook import ClassMeansHook
 from mmcausal.hooks.class_prior_hook import ClassPriorHook
@@ -6,13 +10,17 @@ from mmcausal.hooks.deferred_reweighting_hook import DeferredReweightingHook
 from mmcausal.hooks.head_direction_hook import HeadDirectionHook
 from mmcausal.hooks.pictures_hook import PicturesHook
 from mmcausal.hooks.restart_classifier_hook import RestartClassifierHook
-from mmcausal.hosts import is_installed
 
 __all__ = [
     'ChannelsLastHook', 'ClassMeansHook', 'ClassPriorHook', 'CumulativeLearningHook', 'DeferredReweightingHook',
     'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'
 ]
 
-if is_installed('mmdet'):
+# What each host is needed for
+ADAPTERS = {'mmdet': ['DetectorCheckHook']}
+
+if is_usable('mmdet'):
     from mmcausal.hooks.detector_check_hook import DetectorCheckHook
-    __all__ += ['DetectorCheckHook']
+    __all__ += ADAPTERS['mmdet']
+
+__getattr__ = explain_missing(__name__, ADAPTERS)

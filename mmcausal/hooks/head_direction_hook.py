@@ -24,8 +24,8 @@ class HeadDirectionHook(Hook):
             ``beta`` at that moment (the paper's choice: the direction follows the optimiser's momentum).
 
     Raises:
-        ValueError: ``momentum`` out of range; before training, a model without a ``DeconfoundLinear``, several
-            optimisers, or one without a momentum.
+        ValueError: ``momentum`` out of range; before training, a model without a ``DeconfoundLinear`` or with other
+            classes than the training data; several optimisers, or one without a momentum.
     """
     # Before EMAHook (NORMAL) copies the model's buffers and CheckpointHook (VERY_LOW) saves them.
     priority = 'ABOVE_NORMAL'
@@ -41,6 +41,7 @@ class HeadDirectionHook(Hook):
         if not self.layers:
             raise ValueError('HeadDirectionHook needs a model with a DeconfoundLinear, e.g. in the head '
                              f"dict(type='mmcausal.DeconfoundHead'), got {type(unwrap(runner.model)).__name__}")
+        self._check_classes(getattr(runner, 'train_dataloader', None))
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError('HeadDirectionHook follows the steps of one optimiser, got an OptimWrapperDict of '
                              f'{list(runner.optim_wrapper.keys())}')
@@ -65,13 +66,19 @@ class HeadDirectionHook(Hook):
                 runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '
                                    f"alpha='auto' is {1 / cosine:.3f} (alpha * mean cosine = 1)")
 
+    def _check_classes(self, dataloader: Any) -> None:
+        metainfo = getattr(getattr(dataloader, 'dataset', None), 'metainfo', {})
+        for layer in self.layers:
+            if 'classes' in metainfo and len(metainfo['classes']) != layer.num_classes:
+                raise ValueError(f'num_classes must be that of the data: the classifier has {layer.num_classes} '
+                                 f'classes, and the training data {len(metainfo["classes"])}')
+
     def _momentum(self, runner: Any) -> float:
         if not isinstance(self.momentum, str):
             return float(self.momentum)
         group = runner.optim_wrapper.param_groups[0]
-        if 'betas' in group:
-            return float(group['betas'][0])
-        if 'momentum' in group:
-            return float(group['momentum'])
-        raise ValueError(f"HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
-                         f'{type(runner.optim_wrapper.optimizer).__name__}; give momentum as a number')
+        momentum = group['betas'][0] if 'betas' in group else group.get('momentum')
+        if not momentum:
+            raise ValueError(f"HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
+                             f'{type(runner.optim_wrapper.optimizer).__name__}; give momentum as a number')
+        return float(momentum)

@@ -1,6 +1,4 @@
-from typing import Any
-
-from mmcausal.hosts import is_installed, require_host
+from mmcausal.hosts import explain_missing, is_usable
 from mmcausal.models.deconfound_linear import DeconfoundLinear
 from mmcausal.models.decoupled_classifiers import LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
 from mmcausal.models.detection_linear import DetectionDeconfoundLinear
@@ -24,7 +22,7 @@ ADAPTERS = {
     ],
 }
 
-if is_installed('mmpretrain'):
+if is_usable('mmpretrain'):
     from mmcausal.models.bbn import BBNClassifier, TwinResNeXt
     from mmcausal.models.class_prior_losses import (
         ClassBalancedLoss,
@@ -41,16 +39,10 @@ if is_installed('mmpretrain'):
     from mmcausal.models.tde_classifier_tta import TDEClassifierTTA
     __all__ += ADAPTERS['mmpretrain']
 
-if is_installed('mmdet'):
+if is_usable('mmdet'):
     from mmcausal.models.equalization_loss import EqualizationLoss
     from mmcausal.models.tde_detector_tta import TDEDetectorTTA, enable_detector_tde
     from mmcausal.models.tde_roi_heads import TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDEStandardRoIHead
     __all__ += ADAPTERS['mmdet']
 
-
-def __getattr__(name: str) -> Any:
-    """Say which host is missing where one of its adapters is asked for."""
-    for host, names in ADAPTERS.items():
-        if name in names:
-            require_host(host)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__getattr__ = explain_missing(__name__, ADAPTERS)

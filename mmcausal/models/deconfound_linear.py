@@ -13,6 +13,11 @@ Alpha = Union[float, str]
 UNMOVED_BATCHES = 1000
 
 
+def _accumulating(dtype: torch.dtype) -> torch.dtype:
+    """The type in which averages of ``dtype`` are kept: half precision stops counting at 2048 or 256."""
+    return dtype if dtype in (torch.long, torch.bool) else torch.promote_types(dtype, torch.float32)
+
+
 def check_alpha(alpha: Alpha) -> Alpha:
     """Return ``alpha`` where it is ``'auto'`` or a finite number >= 0, else raise ``ValueError``."""
     if alpha == 'auto':
@@ -72,13 +77,28 @@ class DeconfoundLinear(nn.Linear):
         self.gamma = gamma
         self.normalizer = normalizer
         self.alpha = check_alpha(alpha)
-        self.register_buffer('mean_feature', self.weight.new_zeros(in_features))
-        self.register_buffer('mean_cosine', self.weight.new_zeros(()))
+        zeros = self.weight.new_zeros(2 * in_features + 1, dtype=_accumulating(self.weight.dtype))
+        self.register_buffer('mean_feature', zeros[:in_features].clone())
+        self.register_buffer('mean_cosine', zeros.sum())
         self.register_buffer('num_updates', torch.zeros((), dtype=torch.long, device=self.weight.device))
         self._batches_since_update = 0
         # Sums over the samples since the last update: of x (D), of x with unit heads (D), of ones (1). One tensor, so
         # that ranks merge with one all-reduce.
-        self.register_buffer('observed', self.weight.new_zeros(2 * in_features + 1), persistent=False)
+        self.register_buffer('observed', zeros, persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data: all outputs."""
+        return self.out_features
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> 'DeconfoundLinear':
+        """Same as PyTorch's, except that ``half()`` and the like leave the averages in float32."""
+        before = dict(self._buffers)
+        super()._apply(fn, *args, **kwargs)
+        for name, buffer in self._buffers.items():
+            if buffer.dtype != _accumulating(buffer.dtype):
+                self._buffers[name] = before[name].to(buffer.device)
+        return self
 
     def init_weights(self) -> None:
         """U(-1/sqrt(D), 1/sqrt(D)), the authors' initialisation, whatever a host head does to its linear layers."""
