@@ -31,6 +31,14 @@ def test_accuracy_under_another_prior_by_hand():
             evaluate(**arguments, class_prior=prior)
 
 
+def test_a_prior_that_says_nothing():
+    for prior in ('uniform', 3, [[1, 2]], ['a', 'b']):
+        with pytest.raises(ValueError, match="class_prior must be 'train' or"):
+            ShotAccuracy(class_prior=prior)
+    with pytest.raises(ValueError, match='all its weight to classes without a tested image'):
+        evaluate([0], [0], class_counts=[9, 9], class_prior=[0, 1])
+
+
 def test_a_group_without_classes_is_left_out():
     assert set(evaluate([0, 1], [0, 0], class_counts=[500, 300])) == {'shot/overall', 'shot/many'}
 

@@ -49,6 +49,45 @@ def test_features_of_something_else_are_refused(tmp_path, key, value):
     assert FeatureStore(tmp_path, IDENTITY, 2, 4).is_complete  # nothing is lost
 
 
+def test_damage_is_named(tmp_path):
+    def filled(name):
+        store = FeatureStore(tmp_path / name, IDENTITY, 200, 4)
+        store.append(torch.ones(200, 4), torch.zeros(200))
+        return tmp_path / name
+
+    def cut(path):
+        with open(path, 'r+b') as file:
+            file.truncate(path.stat().st_size // 2)
+
+    def empty(path):
+        path.write_text('')
+
+    for name, spoil in (('features.npy', cut), ('labels.npy', cut), ('features.npy', os.remove),
+                        ('labels.npy', os.remove), ('num_done', empty), ('identity.json', cut)):
+        folder = filled(f'{name}_{spoil.__name__}')
+        spoil(folder / name)
+        size = (folder / name).stat().st_size if (folder / name).exists() else None
+        with pytest.raises(ValueError, match=f'{name} is damaged: .*Remove {folder}'):
+            FeatureStore(folder, IDENTITY, 200, 4)
+        assert size is None or (folder / name).stat().st_size == size
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ValueError, match='must be a folder for features'):
+        FeatureStore(tmp_path / 'file', IDENTITY, 2, 4)
+
+
+def test_features_that_do_not_fit_are_refused(tmp_path):
+    store = FeatureStore(tmp_path, IDENTITY, 3, 4, dtype='float16')
+    store.append(torch.ones(1, 4), torch.zeros(1))
+    for features, labels, words in (
+        (torch.tensor([[1., 2., 3., 4.], [1., 2., 3., 1e5]]), torch.zeros(2), 'image 2 are not finite in float16'),
+        (torch.full((1, 4), float('nan')), torch.zeros(1), 'image 1 are not finite'),
+        (torch.ones(1, 4), torch.zeros(2), r'shape \(2, 4\), got \(1, 4\)'),
+        (torch.ones(2, 1), torch.zeros(2), r'shape \(2, 4\), got \(2, 1\)')):
+        with pytest.raises(ValueError, match=words):
+            store.append(features, labels)
+    assert store.num_done == 1
+
+
 class Images:
 
     def __init__(self, *infos):

@@ -84,6 +84,22 @@ def test_pictures_reach_the_visualiser(tmp_path):
     assert not runner.model.head.fc._forward_pre_hooks
 
 
+def test_pictures_are_of_the_averaged_model_that_was_validated(tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'digits_lt' / 'deconfound-tde_small_ir100.py')
+    cfg.merge_from_dict({'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1})
+    cfg.custom_hooks += [dict(type='EMAHook', momentum=0.02), dict(type='mmcausal.PicturesHook', many=30, few=5)]
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), tmp_path.name
+    runner = Runner.from_cfg(cfg)
+    weights = {}
+    layer = runner.model.head.fc
+    layer.register_forward_pre_hook(
+        lambda layer, inputs: None if layer.training else weights.update(validated=layer.weight.clone()))
+    drawn = mock.Mock(return_value={}, side_effect=lambda layer, *args: weights.update(drawn=layer.weight.clone()) or {})
+    with mock.patch('mmcausal.visualization.classifier_pictures', drawn):
+        runner.train()
+    assert torch.equal(weights['validated'], weights['drawn']) and not torch.equal(weights['drawn'], layer.weight)
+
+
 def runner_with_pictures(tmp_path, *backends):
     cfg = Config.fromfile(CONFIGS / 'digits_lt' / 'deconfound-tde_small_ir100.py')
     cfg.merge_from_dict({'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1})

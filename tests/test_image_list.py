@@ -59,11 +59,27 @@ def test_classes_are_counted_in_the_training_list(tmp_path):
     ([*LIST, 'c/3.jpg'], r"line 4 of .*list.txt must be 'path label', got 'c/3.jpg'"),
     (['c/3.jpg cat'], 'line 1 of .* must be'), ([*LIST, ''], 'line 4'),
     ([*LIST, 'c/3.jpg 3'], r'line 4 of .* has label 3, and labels must be in \[0, 3\)'),
-    (['c/3.jpg -1'], 'has label -1'), (LIST[:2], 'must have 3 images, got 2'),
+    (['c/3.jpg -1'], 'has label -1'), (LIST[:2], 'must have 3 images, got 2'), (['c/3.jpg --1'], 'line 1 of'),
+    (['c/3.jpg ²'], 'line 1 of'), (['\ufeffc/3.jpg 0'], 'line 1 of'), ([' 0'], 'line 1 of'),
 ])
 def test_bad_lists_are_refused_by_line(tmp_path, lines, words):
     with pytest.raises(ValueError, match=words):
         build(tmp_path, lines, num_images=3)
+
+
+def test_lists_that_are_no_lists_are_refused(tmp_path):
+    (tmp_path / 'empty.txt').write_text('')
+    (tmp_path / 'packed.txt').write_bytes(gzip.compress(b'a.jpg 0'))
+    for name, words in (('empty.txt', 'empty.txt must list images'), ('packed.txt', 'packed.txt must be a text file')):
+        with pytest.raises(ValueError, match=words):
+            build(tmp_path, ann_file=name)
+
+
+def test_the_training_list_is_counted_too(tmp_path):
+    (tmp_path / 'train.txt').write_text('x.jpg 2\nz.jpg 0\n')
+    assert len(build(tmp_path, train_ann_file='train.txt', num_train_images=2)) == 3
+    with pytest.raises(ValueError, match='train.txt must have 3 images, got 2'):
+        build(tmp_path, train_ann_file='train.txt', num_images=3, num_train_images=3)
 
 
 def test_missing_lists_are_named(tmp_path):
@@ -147,6 +163,7 @@ def options(root, *more):
     for split in ('train', 'val', 'test'):
         loader = f'{split}_dataloader'
         changes += [f'{loader}.dataset.data_root={root}', f'{loader}.dataset.num_images=None',
+                    f'{loader}.dataset.num_train_images=None',
                     f'{loader}.dataset.md5=None', f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
     return ['--cfg-options', *changes, *more]
 
@@ -231,13 +248,14 @@ def test_missing_empty_and_cut_images_are_named(check_images, tmp_path):
     (tmp_path / 'other/trailer.JPEG').write_bytes(whole + b'camera')
     (tmp_path / 'other/cut.JPEG').write_bytes(whole[:len(whole) // 2])
     (tmp_path / 'other/empty.JPEG').write_bytes(b'')
+    (tmp_path / 'other/page.JPEG').write_text('<html>404: not found</html>' * 9)
     with open(tmp_path / 'ImageNet_LT_val.txt', 'a') as file:
-        file.write(''.join(f'other/{name}.JPEG 7\n' for name in ('whole', 'trailer', 'cut', 'empty', 'gone')))
+        file.write(''.join(f'other/{name}.JPEG 7\n' for name in ('whole', 'trailer', 'cut', 'empty', 'gone', 'page')))
     status, output = check_images()
-    assert status == 1 and '\n  3 unreadable' in output and output.count('\n  0 unreadable') == 2
+    assert status == 1 and '\n  4 unreadable' in output and output.count('\n  0 unreadable') == 2
     unreadable = (tmp_path / 'unreadable.txt').read_text().splitlines()
-    assert unreadable == [f'{tmp_path}/other/{name}.JPEG' for name in ('cut', 'empty', 'gone')]
-    for path, fault in zip(unreadable, ('cut short', 'empty', 'No such file')):
+    assert unreadable == [f'{tmp_path}/other/{name}.JPEG' for name in ('cut', 'empty', 'gone', 'page')]
+    for path, fault in zip(unreadable, ('cut short', 'empty', 'No such file', 'no image that OpenCV knows')):
         assert f'{path}: {fault}' in output
 
 

@@ -17,7 +17,14 @@ from mmpretrain import ImageClassificationInferencer
 from mmcausal.hosts import is_installed
 from mmcausal.models import enable_tde
 from mmcausal.models.deconfound_linear import DeconfoundLinear
-from mmcausal.visualization import NoFeatureMapError, draw_grad_cam, grad_cams, image_to_show, paper_figure
+from mmcausal.visualization import (
+    NoFeatureMapError,
+    draw_grad_cam,
+    grad_cams,
+    image_to_show,
+    paper_figure,
+    short_name,
+)
 
 Ranking = List[Tuple[str, float]]
 
@@ -43,9 +50,12 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
     """The image (H, W, channels) that the network takes: grey; BGR as from the host's loader; or RGB, where training
     images were not read from files."""
     preprocessor = inferencer.model.data_preprocessor
-    if getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1:
-        return mmcv.imread(str(path), flag='grayscale')[..., None]
-    image = mmcv.imread(str(path))
+    is_grey = getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1
+    image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
+    if image is None:
+        sys.exit(f'{path} cannot be read as an image')
+    if is_grey:
+        return image[..., None]
     is_from_file = any('LoadImage' in step['type'] for step in inferencer.config.test_dataloader.dataset.pipeline)
     return image if is_from_file else np.ascontiguousarray(image[..., ::-1])
 
@@ -56,7 +66,7 @@ def top_classes(inferencer: ImageClassificationInferencer, layer: DeconfoundLine
     layer.alpha = alpha
     scores = np.asarray(inferencer(image)[0]['pred_scores'])
     names = inferencer.classes or list(map(str, range(len(scores))))
-    return [(names[label], float(scores[label])) for label in np.argsort(-scores)[:number]]
+    return [(short_name(names[label]), float(scores[label])) for label in np.argsort(-scores)[:number]]
 
 
 def draw(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
@@ -80,6 +90,7 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
+    inferencer.show_progress = False  # of one image
     alpha = args.alpha if args.alpha is not None else cfg.model.head.get('alpha') or 1.
     try:
         layer = enable_tde(inferencer.model, alpha, args.classifier)

@@ -44,5 +44,5 @@ class LoadImage(LoadImageFromFile):
             if len(self.unreadable) > self.max_unreadable:
                 raise ValueError(f'{message}; max_unreadable={self.max_unreadable}') from error
             if not is_known:
-                MMLogger.get_current_instance().warning(message)
+                MMLogger.get_current_instance().error(message)  # less is not heard of other ranks
             return None

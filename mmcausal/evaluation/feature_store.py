@@ -1,4 +1,5 @@
 """The inputs of a classifier layer for every image of a data set, on disk: alpha needs the network no more."""
+import contextlib
 import hashlib
 import json
 import os
@@ -99,18 +100,30 @@ def check_identity(folder: Path, identity: Dict[str, Any]) -> None:
     """Note in ``folder``, made where it is missing, what its features depend on.
 
     Raises:
-        ValueError: A folder whose features depend on something else.
+        ValueError: A folder whose features depend on something else, or that is damaged or none.
     """
     file = folder / 'identity.json'
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f'{folder} must be a folder for features, and is a file')
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(identity, indent=1))
+        replace_text(file, json.dumps(identity, indent=1))
         return
-    found = json.loads(file.read_text())
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f'{file} is damaged: {error}. Remove {folder}') from error
     for key in sorted(found.keys() | identity.keys()):
         if found.get(key) != identity.get(key):
             raise ValueError(f'{folder} holds features of another {key}: {found.get(key)!r}, wanted '
                              f'{identity.get(key)!r}. Remove it or name another folder')
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file whole: a run that is stopped here leaves the old text or the new one."""
+    new = file.with_name(f'{file.name}.new')
+    new.write_text(text)
+    new.replace(file)
 
 
 class FeatureStore:
@@ -128,7 +141,7 @@ class FeatureStore:
         labels: (N,).
 
     Raises:
-        ValueError: An unknown dtype, or a folder whose features depend on something else.
+        ValueError: An unknown dtype, or a folder whose features depend on something else or are damaged.
     """
 
     def __init__(self, folder: Union[str, Path], identity: Dict[str, Any], num_images: int, channels: int,
@@ -143,34 +156,53 @@ class FeatureStore:
         self.labels = self._array('labels.npy', is_new, 'int64', (num_images, ))
         if is_new:
             self._write_done(0)
-        self.num_done = int((self.folder / 'num_done').read_text())
+        with self._damage_named('num_done'):
+            self.num_done = int((self.folder / 'num_done').read_text())
 
     def _array(self, name: str, is_new: bool, dtype: str, shape: Tuple[int, ...]) -> np.memmap:
         if is_new:
             return open_memmap(self.folder / name, 'w+', dtype, shape)
-        return open_memmap(self.folder / name, 'r+')
+        with self._damage_named(name):
+            # To write, NumPy would lengthen a file that was cut short, with zeros.
+            found = open_memmap(self.folder / name, 'r').shape
+            if found != shape:
+                raise ValueError(f'it has shape {found}, not {shape}')
+            return open_memmap(self.folder / name, 'r+')
+
+    @contextlib.contextmanager
+    def _damage_named(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise ValueError(f'{self.folder / name} is damaged: {error}. Remove {self.folder}') from error
 
     def _write_done(self, num_done: int) -> None:
-        # Replaced whole, so that a run that is stopped here leaves the old number or the new one.
-        new = self.folder / 'num_done.new'
-        new.write_text(str(num_done))
-        new.replace(self.folder / 'num_done')
+        replace_text(self.folder / 'num_done', str(num_done))
         self.num_done = num_done
 
     @property
     def is_complete(self) -> bool:
+        """Whether the features of all images are there."""
         return self.num_done == len(self.labels)
 
     def append(self, features: Tensor, labels: Tensor) -> None:
         """Add features (n, D) and labels (n,) of the next n images.
 
         Raises:
-            ValueError: More images than are missing.
+            ValueError: More images than are missing, another shape, or features that are not finite in this precision.
         """
+        if features.shape != (len(labels), self.features.shape[1]):
+            raise ValueError(f'features must have shape ({len(labels)}, {self.features.shape[1]}), got '
+                             f'{tuple(features.shape)}')
+        with np.errstate(over='ignore'):
+            stored = features.numpy().astype(self.features.dtype)
+        if not np.isfinite(stored).all():
+            row = self.num_done + int(np.flatnonzero(~np.isfinite(stored).all(1))[0])
+            raise ValueError(f'the features of image {row} are not finite in {stored.dtype}')
         end = self.num_done + len(labels)
         if end > len(self.labels):
             raise ValueError(f'{self.folder} lacks {len(self.labels) - self.num_done} images, got {len(labels)}')
-        self.features[self.num_done:end] = features.numpy()
+        self.features[self.num_done:end] = stored
         self.labels[self.num_done:end] = labels.numpy()
         self.features.flush()
         self.labels.flush()

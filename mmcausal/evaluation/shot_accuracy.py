@@ -20,6 +20,22 @@ def shot_groups(class_counts: Any, many: int = 100, few: int = 20) -> Dict[str, 
     return dict(many=counts > many, medium=(counts <= many) & (counts >= few), few=counts < few)
 
 
+def _checked_prior(class_prior: Any) -> Any:
+    """``class_prior`` where it is None, ``'train'`` or numbers (C,) that can be weights, else ``ValueError``."""
+    if class_prior is None or (isinstance(class_prior, str) and class_prior == 'train'):
+        return class_prior
+    try:
+        prior = np.asarray(class_prior, dtype=np.float64)
+        is_usable = prior.ndim == 1 and np.isfinite(prior).all() and (prior >= 0).all() and prior.any()
+    except (TypeError, ValueError):
+        is_usable = False
+    if not is_usable:
+        number = '' if isinstance(class_prior, (str, float, int)) else f'{len(class_prior)} '
+        raise ValueError(f"class_prior must be 'train' or {number}weights, none negative and not all zero, got "
+                         f'{class_prior!r}')
+    return prior
+
+
 @METRICS.register_module()
 class ShotAccuracy(BaseMetric):
     """Top-1 accuracy in percent, overall and over the many-, medium- and few-shot classes.
@@ -55,7 +71,7 @@ class ShotAccuracy(BaseMetric):
         self.many = many
         self.few = few
         self.class_counts = class_counts
-        self.class_prior = class_prior
+        self.class_prior = _checked_prior(class_prior)
         self.classwise = classwise
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -68,6 +84,8 @@ class ShotAccuracy(BaseMetric):
     def compute_metrics(self, results: List[tuple]) -> Dict[str, Any]:
         counts = self.counts()
         labels, predictions = np.array(results).T
+        if labels.min() < 0:
+            raise ValueError(f'labels must not be negative, got {labels.min()}')
         if labels.max() >= len(counts):
             raise ValueError(f'class_counts has {len(counts)} classes, but label {labels.max()} was tested')
         tested = np.bincount(labels, minlength=len(counts))
@@ -81,6 +99,8 @@ class ShotAccuracy(BaseMetric):
                 metrics[name] = float(np.nanmean(accuracy[group]))
         if self.class_prior is not None:
             weights = np.where(tested > 0, self._prior(), 0.)
+            if not weights.any():
+                raise ValueError('class_prior gives all its weight to classes without a tested image')
             metrics['prior'] = float(np.nan_to_num(accuracy) @ weights / weights.sum())
         if self.classwise:
             self._print_table(counts, tested, accuracy)
@@ -98,10 +118,10 @@ class ShotAccuracy(BaseMetric):
         return np.asarray(counts)
 
     def _prior(self) -> np.ndarray:
-        prior = self.counts() if self.class_prior == 'train' else np.asarray(self.class_prior, dtype=np.float64)
-        if prior.shape != self.counts().shape or not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
-            raise ValueError(f"class_prior must be 'train' or {len(self.counts())} weights, none negative and not all "
-                             f'zero, got {self.class_prior!r}')
+        counts = self.counts()
+        prior = counts if isinstance(self.class_prior, str) else np.asarray(self.class_prior)
+        if prior.shape != counts.shape:
+            raise ValueError(f"class_prior must be 'train' or {len(counts)} weights, got {len(prior)}")
         return prior
 
     def groups(self) -> Dict[str, np.ndarray]:

@@ -35,6 +35,9 @@ class PicturesHook(Hook):
             ``metainfo['class_counts']``.
     """
 
+    # Before EMAHook (NORMAL) takes its weights back: the pictures are of the model that was validated.
+    priority = 'ABOVE_NORMAL'
+
     def __init__(self, interval: int = 1, many: int = 100, few: int = 20) -> None:
         shot_groups([], many, few)
         if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:

@@ -15,6 +15,7 @@ from mmcausal.visualization.grad_cam import (
     grad_cam_pictures,
     grad_cams,
     image_to_show,
+    short_name,
 )
 from mmcausal.visualization.predictions import (
     calibration_errors,
@@ -30,5 +31,6 @@ __all__ = [
     'NoFeatureMapError', 'SHOT_COLORS', 'calibration_errors', 'class_rows', 'classifier_pictures', 'draw_alpha_sweep',
     'draw_class_accuracy', 'draw_confusion', 'draw_decomposition', 'draw_direction_cosines', 'draw_feature_norms',
     'draw_grad_cam', 'draw_grad_cams', 'draw_reliability', 'draw_weight_norms', 'example_indices',
-    'grad_cam_pictures', 'grad_cams', 'image_to_show', 'paper_figure', 'report_page', 'shot_confusion', 'to_image'
+    'grad_cam_pictures', 'grad_cams', 'image_to_show', 'paper_figure', 'report_page', 'short_name',
+    'shot_confusion', 'to_image'
 ]

@@ -90,6 +90,11 @@ def grad_cams(classifier: Any, layer: DeconfoundLinear, image: Tensor, alphas: D
     return maps
 
 
+def short_name(name: Any) -> str:
+    """The first of the synonyms that ImageNet's class names list, which fits into a picture."""
+    return str(name).split(',')[0]
+
+
 def draw_grad_cam(axes: Any, image: np.ndarray, heat: np.ndarray, title: str) -> None:
     """An RGB image (H, W, 3) of bytes under its heat map (H, W)."""
     axes.imshow(image)
@@ -127,14 +132,15 @@ def draw_grad_cams(classifier: Any, layer: DeconfoundLinear, dataset: Any, indic
     """
     alphas = alphas_to_show(layer, alpha)
     names = dataset.metainfo.get('classes') or range(layer.out_features)
-    figure, panels = paper_figure(columns=len(indices), rows=len(alphas))
+    # Images are square, and two columns of a paper hold four of them
+    figure, panels = paper_figure(columns=len(indices), rows=len(alphas), panel=(1.75, 2.1))
     for column, index in zip(np.reshape(panels, (len(alphas), len(indices))).T, indices):
         sample = {key: value[0] if isinstance(value, list) else value for key, value in dataset[index].items()}
         ready = classifier.data_preprocessor(pseudo_collate([sample]))['inputs'][0]
         cams = grad_cams(classifier, layer, ready, alphas)
-        truth = names[int(sample['data_samples'].gt_label)]
+        truth = short_name(names[int(sample['data_samples'].gt_label)])
         for axes, (name, (label, heat)) in zip(column, cams.items()):
-            title = f'{truth}\n{name}: {names[label]}'
+            title = f'{truth}\n{name}: {short_name(names[label])}'
             draw_grad_cam(axes, image_to_show(classifier, sample['inputs']), heat, title)
     return figure
 

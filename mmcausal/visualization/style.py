@@ -4,7 +4,7 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-# Okabe and Ito's colours, which differ in lightness too
+# Okabe and Ito's colours, which the colour-blind tell apart
 SHOT_COLORS: Dict[str, str] = dict(many='#0072B2', medium='#009E73', few='#D55E00', overall='#000000',
                                    prior='#CC79A7')
 LINE_COLORS = ('#7f7f7f', '#56B4E9', '#D55E00', '#CC79A7', '#E69F00')
@@ -20,12 +20,16 @@ STYLE = {
 COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
 
 
-def paper_figure(columns: int = 1, rows: int = 1) -> Tuple[Any, Any]:
-    """A figure of ``columns`` times one paper column's width, and its axes; it belongs to no window."""
+def paper_figure(columns: int = 1, rows: int = 1,
+                 panel: Tuple[float, float] = (COLUMN_WIDTH, HEIGHT)) -> Tuple[Any, Any]:
+    """A figure of panels, each as wide as a paper's column unless ``panel`` gives its size in inches, and its axes.
+
+    It belongs to no window.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     with rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN_WIDTH * columns, HEIGHT * rows), dpi=200, layout='constrained')
+        figure = Figure(figsize=(panel[0] * columns, panel[1] * rows), dpi=200, layout='constrained')
         return figure, figure.subplots(rows, columns)
 
 

@@ -12,13 +12,10 @@ from trained import (
     add_model_arguments,
     alpha_argument,
     build_split,
-    load_trained,
-    plain_errors,
+    load_classifier,
     shot_metric,
     stored_features,
 )
-
-from mmcausal.models import enable_tde
 
 matplotlib.use('Agg')
 
@@ -35,10 +32,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     args = parse_args()
-    runner = load_trained(args, 'pictures', untouched=True)
-    with plain_errors():
-        layer = enable_tde(runner.model, 0., args.classifier)
-    runner.load_or_resume()
+    runner, layer = load_classifier(args, 'pictures')
     dataset = build_split(runner.cfg, args.split)
     metric = shot_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)

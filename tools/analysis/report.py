@@ -15,15 +15,13 @@ from trained import (
     alpha_argument,
     auto_marks,
     build_split,
-    load_trained,
-    plain_errors,
+    load_classifier,
     shot_metric,
     stored_features,
 )
 
 from mmcausal.evaluation import sweep_alpha
 from mmcausal.evaluation.alpha_sweep import predict
-from mmcausal.models import enable_tde
 
 matplotlib.use('Agg')
 
@@ -71,10 +69,7 @@ def main() -> None:
         report_page,
     )
     args = parse_args()
-    runner = load_trained(args, 'report', untouched=True)
-    with plain_errors():
-        layer = enable_tde(runner.model, 0., args.classifier)
-    runner.load_or_resume()
+    runner, layer = load_classifier(args, 'report')
     dataset = build_split(runner.cfg, args.split)
     metric = shot_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)

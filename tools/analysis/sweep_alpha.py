@@ -17,7 +17,7 @@ from trained import (
     add_model_arguments,
     add_sweep_arguments,
     auto_marks,
-    load_trained,
+    load_classifier,
     plain_errors,
     print_points,
     refuse_test_images,
@@ -27,7 +27,6 @@ from trained import (
 
 from mmcausal.evaluation import sweep_alpha
 from mmcausal.functional import NORMALIZERS
-from mmcausal.models import enable_tde
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,10 +51,7 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
 
 def main() -> None:
     args = parse_args()
-    runner = load_trained(args, 'sweep_alpha', untouched=True)
-    with plain_errors():
-        layer = enable_tde(runner.model, 1., args.classifier)
-    runner.load_or_resume()
+    runner, layer = load_classifier(args, 'sweep_alpha')
     with plain_errors():
         layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
     dataset = refuse_test_images(runner.cfg, args)
@@ -66,7 +62,7 @@ def main() -> None:
     sweeps, chosen = {}, {}
     for normalizer in args.normalizers or [layer.normalizer]:
         layer.normalizer = normalizer
-        points = sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
+        points = sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, sorted(set(args.alphas)), metric)
         best, evenest = (max(points, key=lambda point: point[key])['alpha'] for key in (args.select, 'entropy'))
         marks = {**rules, 'largest entropy': evenest}
         chosen[normalizer] = dict(best=best, largest_entropy=evenest)

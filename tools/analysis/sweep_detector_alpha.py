@@ -102,7 +102,7 @@ def sweep(model: Any, store: ProposalStore, metric: LVISMetric, args: argparse.N
     """Print and return the figures for each alpha."""
     points: List[Dict[str, float]] = []
     print(f'{"alpha":>7}' + ''.join(f'{name:>9}' for name in FIGURES))
-    for alpha in args.alphas:
+    for alpha in sorted(set(args.alphas)):
         points.append(dict(alpha=alpha, **average_precision(model, store, alpha, metric)))
         print(f'{alpha:>7.2f}' + ''.join(f'{points[-1][name]:>9.2f}' for name in FIGURES), flush=True)
         if points[0][args.select] < 0:

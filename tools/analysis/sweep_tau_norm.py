@@ -52,7 +52,7 @@ def main() -> None:
     dataset = refuse_test_images(runner.cfg, args)
     metric = selecting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
-    points = sweep_exponent(layer, store.features, store.labels, args.exponents, metric)
+    points = sweep_exponent(layer, store.features, store.labels, sorted(set(args.exponents)), metric)
     best = max(points, key=lambda point: point[args.select])['exponent']
     print_points(points, 'exponent')
     print(f'\nBest in {args.select} on the {args.split} split of {args.config}: exponent {best:g}')

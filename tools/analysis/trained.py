@@ -3,7 +3,7 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS
@@ -22,6 +22,7 @@ from mmcausal.evaluation import (
     iterate_features,
 )
 from mmcausal.hooks import ChannelsLastHook
+from mmcausal.models import enable_tde
 from mmcausal.models.deconfound_linear import DeconfoundLinear, check_alpha
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # what ShotAccuracy reports
@@ -32,7 +33,7 @@ def plain_errors() -> Iterator[None]:
     """What is wrong with the input ends the tool with a message alone."""
     try:
         yield
-    except (ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         sys.exit(str(error))
 
 
@@ -40,13 +41,20 @@ def alpha_argument(text: str) -> float:
     """A value of alpha on the command line."""
     try:
         return float(check_alpha(float(text)))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be a non-negative number, got {text}') from None
+
+
+def file_argument(text: str) -> str:
+    """A file on the command line, which is not looked for where it is somewhere else than in a folder."""
+    if '://' not in text and '::' not in text and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f'no such file: {text}')
+    return text
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser.add_argument('config', type=file_argument)
+    parser.add_argument('checkpoint', type=file_argument)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
 
 
@@ -63,7 +71,8 @@ def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_alphas_argument(parser: argparse.ArgumentParser, default: Sequence[float]) -> None:
-    parser.add_argument('--alphas', type=alpha_argument, nargs='+', default=default, help='values of alpha')
+    parser.add_argument('--alphas', type=alpha_argument, nargs='+', default=default,
+                        help='values of alpha; default ' + ' '.join(f'{alpha:g}' for alpha in default))
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser, figures: Sequence[str], default: str) -> None:
@@ -96,6 +105,15 @@ def load_trained(args: argparse.Namespace, name: str, untouched: bool = False) -
         runner.load_or_resume()
     runner.model.eval()
     return runner
+
+
+def load_classifier(args: argparse.Namespace, name: str) -> Tuple[Runner, DeconfoundLinear]:
+    """As :func:`load_trained`, of a classifier, with its layer ``args.classifier`` made one that can infer by TDE."""
+    runner = load_trained(args, name, untouched=True)
+    with plain_errors():
+        layer = enable_tde(runner.model, 0., args.classifier)
+        runner.load_or_resume()
+    return runner, layer
 
 
 def auto_marks(layers: Sequence[DeconfoundLinear]) -> Dict[str, float]:
@@ -189,6 +207,8 @@ def refuse_test_images(cfg: Config, args: argparse.Namespace) -> Any:
     """The data set of ``args.split``; without consent, exit where it has images of the test split."""
     dataset = build_split(cfg, args.split)
     if args.i_know_this_is_test:
+        return dataset
+    if args.split != 'test' and cfg.get('test_dataloader') is None:
         return dataset
     if args.split == 'test' or not set(image_keys(dataset)).isdisjoint(image_keys(build_split(cfg, 'test'))):
         sys.exit(f'The {args.split} split of {args.config} holds test images, and what is chosen on them is no '

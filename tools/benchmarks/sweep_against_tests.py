@@ -28,6 +28,7 @@ from trained import (  # noqa: E402
 )
 
 from mmcausal.evaluation import sweep_alpha  # noqa: E402
+from mmcausal.evaluation.feature_store import check_identity  # noqa: E402
 from mmcausal.models import enable_tde  # noqa: E402
 
 
@@ -46,8 +47,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/sweep_against_tests'))
     parser.add_argument('--processes', type=int, default=1, help='tests at the same time')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
-    parser.set_defaults(split='test')
-    return parser.parse_args()
+    parser.set_defaults(split='test')  # what tools/test.py tests
+    args = parser.parse_args()
+    if args.split != 'test':
+        parser.error('--split must be test, the split of tools/test.py')
+    return args
 
 
 def run_test(alpha: float, args: argparse.Namespace, changes: List[str]) -> np.ndarray:
@@ -76,6 +80,7 @@ def main() -> None:
     layer = enable_tde(runner.model, 1., args.classifier)
     runner.load_or_resume()
     store = stored_features(runner, layer, args, build_split(runner.cfg, args.split))
+    check_identity(args.work_dir, dict(store.identity, settings=changes))  # predictions of something else stay theirs
     start = time.perf_counter()
     points = sweep_alpha(layer, store.features, store.labels, args.alphas, Predictions())  # type: ignore[arg-type]
     seconds = time.perf_counter() - start
@@ -88,6 +93,7 @@ def main() -> None:
             for alpha, predicted, point in zip(args.alphas, tested, points)]
     differ = sum(row['images_that_differ'] for row in rows)
     print(f'{len(rows)} alphas x {len(labels)} images: {differ} predictions differ; sweep {seconds:.2f} s')
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(dict(
         provenance(), config=args.config, images=len(labels), dtype=args.dtype, predictions_that_differ=differ,
         sweep_seconds=seconds, rows=rows), indent=1))

@@ -2,7 +2,7 @@
 
 For ImageNet-LT, Places-LT and iNaturalist configs: reads the list of every split, says how many images and classes it
 has and its md5 sum, and looks at each image once. A list that is missing or is not the config's, and images that are
-missing, empty or cut short, are named; the exit status is 1 where there are any.
+missing, empty, cut short or no images, are named; the exit status is 1 where there are any.
 """
 import argparse
 import hashlib
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import cv2
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
@@ -36,6 +37,8 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
     """What builds the data set of each split; a split that is another's twin is left out."""
     splits: Dict[str, Dict[str, Any]] = {}
     for split in SPLITS:
+        if cfg[f'{split}_dataloader'] is None:  # a config that only tests
+            continue
         dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
         kind = DATASETS.get(dataset['type'])
         if kind is None or not issubclass(kind, ImageList):
@@ -56,9 +59,12 @@ def build_list(split: str, arguments: Dict[str, Any]) -> Optional[ImageList]:
 
 def describe_list(dataset: ImageList) -> str:
     labels = dataset.get_gt_labels()
+    paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+    repeated = len(paths) - len(set(paths))
     md5 = hashlib.md5(Path(dataset.ann_file).read_bytes()).hexdigest()
     compared = 'as the config has it' if dataset.md5 else 'compared with none'
-    return f'{len(dataset)} images of {len(set(labels.tolist()))} classes, md5 {md5}, {compared}'
+    return (f'{len(dataset)} images of {len(set(labels.tolist()))} classes, '
+            + (f'{repeated} of them listed before, ' if repeated else '') + f'md5 {md5}, {compared}')
 
 
 def find_fault(path: str) -> Optional[str]:
@@ -75,6 +81,8 @@ def find_fault(path: str) -> Optional[str]:
         return 'empty'
     if start == JPEG_START and JPEG_END not in tail:
         return 'cut short: a JPEG without its end-of-image marker'
+    if not cv2.haveImageReader(path):
+        return 'no image that OpenCV knows, by its first bytes'
     return None
 
 

@@ -14,13 +14,14 @@ import onnxruntime
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader
 
 from mmcausal.models import enable_tde
 from mmcausal.models.deployed_classifier import DeployedClassifier
 from mmcausal.registry import MODELS
 
 TOLERANCE = 1e-4
+DIRECTION = ('mean_feature', 'mean_cosine', 'num_updates')  # a checkpoint may lack them: there is no TDE then
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,7 +47,12 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     model = MODELS.build(cfg.model)
     alpha = cfg.model.head.get('alpha', 0.) if args.alpha is None else args.alpha
     enable_tde(model, alpha)
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
+    checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
+    missing = model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False).missing_keys
+    missing = [name for name in missing if name.split('.')[-1] not in DIRECTION]
+    if missing:
+        raise ValueError(f'{args.checkpoint} is of another network: {len(missing)} parameters are missing, e.g. '
+                         f'{missing[0]}')
     return model.eval()
 
 

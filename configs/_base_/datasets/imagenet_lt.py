@@ -1,7 +1,8 @@
 _base_ = './image_list.py'
 data_preprocessor = dict(num_classes=1000)
 dataset = dict(
-    type='mmcausal.ImageNetLT', data_root='data/imagenet', train_ann_file='ImageNet_LT_train.txt')
+    type='mmcausal.ImageNetLT', data_root='data/imagenet', train_ann_file='ImageNet_LT_train.txt',
+    num_train_images=115846)
 train_dataloader = dict(dataset=dict(**dataset, ann_file='ImageNet_LT_train.txt', num_images=115846))
 val_dataloader = dict(
     dataset=dict(

@@ -1,7 +1,8 @@
 _base_ = './image_list.py'
 data_preprocessor = dict(num_classes=365)
 dataset = dict(
-    type='mmcausal.ImageList', num_classes=365, data_root='data/places365', train_ann_file='Places_LT_train.txt')
+    type='mmcausal.ImageList', num_classes=365, data_root='data/places365', train_ann_file='Places_LT_train.txt',
+    num_train_images=62500)
 train_dataloader = dict(
     dataset=dict(
         **dataset, ann_file='Places_LT_train.txt', num_images=62500, md5='e7795ab1bf428a89f900854127b1e556'))
