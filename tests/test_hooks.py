@@ -94,8 +94,12 @@ def test_pictures_are_of_the_averaged_model_that_was_validated(tmp_path):
     layer = runner.model.head.fc
     layer.register_forward_pre_hook(
         lambda layer, inputs: None if layer.training else weights.update(validated=layer.weight.clone()))
-    drawn = mock.Mock(return_value={}, side_effect=lambda layer, *args: weights.update(drawn=layer.weight.clone()) or {})
-    with mock.patch('mmcausal.visualization.classifier_pictures', drawn):
+
+    def draw(layer, *args):
+        weights.update(drawn=layer.weight.clone())
+        return {}
+
+    with mock.patch('mmcausal.visualization.classifier_pictures', draw):
         runner.train()
     assert torch.equal(weights['validated'], weights['drawn']) and not torch.equal(weights['drawn'], layer.weight)
 
