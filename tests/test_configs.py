@@ -20,15 +20,16 @@ OTHERS = {path: path.stem.split('_')[0] for path in LEAVES
 HEAD, LOSS, SAMPLER = 'model.head.', 'model.head.loss.', 'train_dataloader.sampler.'
 STAGE_TWO = ('load_from', 'model.type', 'model.head.', SAMPLER, 'train_cfg.max_epochs', 'param_scheduler',
              'custom_hooks')
-OLTR = ('load_from', 'model.neck', HEAD, SAMPLER, 'optim_wrapper.optimizer.lr', 'train_cfg.max_epochs',
+OLTR = ('load_from', 'model.type', 'model.neck', HEAD, SAMPLER, 'optim_wrapper.optimizer.lr', 'train_cfg.max_epochs',
         'param_scheduler', 'custom_hooks')
 TEST_ALONE = ('load_from', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', HEAD, 'custom_hooks')
 ALLOWED = {
-    'focal': (LOSS, ), 'seesaw': (LOSS, ), 'mixup': ('model.train_cfg.', ), 'cutmix': ('model.train_cfg.', ),
+    'focal': (LOSS, HEAD + 'init_cfg'), 'seesaw': (LOSS, ),
+    'mixup': ('model.train_cfg.', ), 'cutmix': ('model.train_cfg.', ),
     'class-aware-sampling': (SAMPLER, ), 'square-root-sampling': (SAMPLER, ), 'progressively-balanced': (SAMPLER, ),
     'tau-norm': TEST_ALONE, 'logit-adjustment': TEST_ALONE, 'crt': STAGE_TWO, 'lws': STAGE_TWO,
-    'ncm': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d'),
-    'oltr': OLTR, 'decouple-oltr': (*OLTR, 'model.type'),
+    'ncm': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
+    'oltr': OLTR, 'decouple-oltr': OLTR,
     'bbn': ('model.', 'train_dataloader.batch_size', SAMPLER, 'optim_wrapper.optimizer.lr', 'custom_hooks'),
     'ldam': (HEAD, 'custom_hooks', 'scale'), 'ldam-drw': (HEAD, 'custom_hooks', 'scale'),
 }

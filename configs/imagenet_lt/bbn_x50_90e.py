@@ -4,3 +4,4 @@ model = dict(
     type='mmcausal.BBNClassifier', backbone=dict(type='mmcausal.TwinResNeXt'), head=dict(in_channels=4096))
 train_dataloader = dict(batch_size=128, sampler=dict(_delete_=True, type='mmcausal.TwoBranchSampler'))
 custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.CumulativeLearningHook')]
+auto_scale_lr = dict(base_batch_size=1024)

@@ -1,5 +1,4 @@
 """The centroids that OLTR remembers, from the features of stage one."""
-from itertools import islice
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -26,4 +25,7 @@ class ClassMeansHook(Hook):
             raise ValueError(f'ClassMeansHook fills the memory of an mmcausal.OLTRHead, got {type(model).__name__}')
         if runner.iter == 0:
             runner.logger.info('One pass over the training images for the centroids of the classes')
-            find_class_means(model, memory, islice(runner.train_dataloader, len(runner.train_dataloader)))
+            # Each image once, whatever the sampler of the training draws
+            loader = dict(runner.cfg.train_dataloader, dataset=runner.train_dataloader.dataset,
+                          sampler=dict(type='DefaultSampler', shuffle=False, round_up=False), drop_last=False)
+            find_class_means(model, memory, runner.build_dataloader(loader))

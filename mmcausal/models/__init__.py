@@ -13,8 +13,8 @@ __all__ = [
 # What each host is needed for
 ADAPTERS = {
     'mmpretrain': [
-        'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'LDAMLoss', 'LabelAwareSmoothingLoss',
-        'LogitAdjustedLoss', 'OLTRHead', 'ResNet10', 'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
+        'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'FineTunedClassifier', 'LDAMLoss',
+        'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'OLTRHead', 'ResNet10', 'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
     ],
     'mmdet': [
         'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
@@ -35,7 +35,7 @@ if is_usable('mmpretrain'):
     from mmcausal.models.oltr import OLTRHead
     from mmcausal.models.resnet10 import ResNet10
     from mmcausal.models.resnet32 import ResNet32
-    from mmcausal.models.stage_two_classifier import StageTwoClassifier
+    from mmcausal.models.stage_two_classifier import FineTunedClassifier, StageTwoClassifier
     from mmcausal.models.tde_classifier_tta import TDEClassifierTTA
     __all__ += ADAPTERS['mmpretrain']
 

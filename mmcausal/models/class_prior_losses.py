@@ -175,9 +175,15 @@ class ClassBalancedLoss(ClassPriorLoss):
     def constants_of(self, counts: Tensor) -> Tensor:
         return class_prior.effective_number_weights(counts, self.beta)
 
-    def forward(self, cls_score: Tensor, label: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Loss of logits (N, C) and labels (N,); arguments of the loss inside."""
+    def forward(self,
+                cls_score: Tensor,
+                label: Tensor,
+                weight: Optional[Tensor] = None,
+                avg_factor: Optional[Any] = None,
+                reduction_override: Optional[str] = None) -> Tensor:
+        """Loss of logits (N, C) and labels (N,); ``weight`` (N,) multiplies that of the class."""
+        constants = self.constants_for(cls_score, label)  # wrong counts and labels are refused before weights begin
         if self.is_active:
-            weight = self.constants_for(cls_score, label)[label]
-            kwargs.update(weight=weight, avg_factor=weight.sum())
-        return self.loss(cls_score, label, *args, **kwargs)
+            weight = constants[label] if weight is None else weight * constants[label]
+            avg_factor = weight.sum()
+        return self.loss(cls_score, label, weight=weight, avg_factor=avg_factor, reduction_override=reduction_override)

@@ -123,11 +123,11 @@ class DeconfoundLinear(nn.Linear):
 
     def total_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of Eq. 7."""
-        return self._plus_bias(functional.deconfounded_logits(x, self.class_weight(), **self._hyperparameters()))
+        return self.plus_bias(functional.deconfounded_logits(x, self.class_weight(), **self._hyperparameters()))
 
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C) of Eq. 8."""
-        return self._plus_bias(
+        return self.plus_bias(
             functional.total_direct_effect(x, self.class_weight(), self.mean_feature, self.resolved_alpha(),
                                            **self._hyperparameters()))
 
@@ -138,13 +138,14 @@ class DeconfoundLinear(nn.Linear):
     def effects(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         """Logits (N, C) of the total effect and of the head effect, at little more than the cost of the first."""
         total, head = functional.effects(x, self.class_weight(), self.mean_feature, **self._hyperparameters())
-        return self._plus_bias(total), head
+        return self.plus_bias(total), head
 
     def class_weight(self) -> Tensor:
         """Weight w (C, D) of the equations: the parameter itself, or what a subclass makes of it."""
         return self.weight
 
-    def _plus_bias(self, logits: Tensor) -> Tensor:
+    def plus_bias(self, logits: Tensor) -> Tensor:
+        """Logits (N, C) and what is added to them whatever the feature."""
         return logits if self.bias is None else logits + self.bias
 
     @torch.no_grad()

@@ -71,7 +71,7 @@ class LWSLinear(DeconfoundLinear):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self.is_loaded |= f'{prefix}weight' in state_dict
+        self.is_loaded |= getattr(state_dict.get(f'{prefix}weight'), 'shape', None) == self.weight.shape
 
 
 @MODELS.register_module()
@@ -122,7 +122,7 @@ class NCMLinear(DeconfoundLinear):
 
 
 @MODELS.register_module()
-class LogitAdjustedLinear(nn.Linear):
+class LogitAdjustedLinear(DeconfoundLinear):
     r"""Post-hoc logit adjustment (Menon et al., ICLR 2021, arXiv 2007.07314, Eq. 9).
 
     Training is that of a linear classifier; in evaluation the logits are :math:`z_i - \tau \log \pi_i` with the class
@@ -132,7 +132,7 @@ class LogitAdjustedLinear(nn.Linear):
         in_features, out_features: D and C.
         bias: As in ``nn.Linear``.
         tau: Strength, not negative; 0 is the linear classifier, 1 is right for a balanced test set.
-        **kwargs: ``device`` and ``dtype``.
+        **kwargs: ``alpha`` of :class:`DeconfoundLinear`, and its ``device`` and ``dtype``.
 
     Attributes:
         log_prior: Buffer (C,), see :func:`mmcausal.class_prior.log_prior`, saved with the weights;
@@ -145,13 +145,9 @@ class LogitAdjustedLinear(nn.Linear):
     log_prior: Tensor
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, tau: float = 1., **kwargs: Any) -> None:
-        super().__init__(in_features, out_features, bias=bias, **kwargs)
-        self.tau = check_range('tau', tau, 0, float('inf'))
+        super().__init__(in_features, out_features, bias=bias, num_heads=1, normalizer='linear', **kwargs)
+        self.strength = check_range('tau', tau, 0, float('inf'))
         self.register_buffer('log_prior', self.weight.new_zeros(out_features))
-
-    def init_weights(self) -> None:
-        """PyTorch's own initialisation, whatever a host head does to its linear layers."""
-        self.reset_parameters()
 
     @property
     def lacks_class_counts(self) -> bool:
@@ -162,12 +158,12 @@ class LogitAdjustedLinear(nn.Linear):
         """Note the training samples of each of the C classes."""
         self.log_prior.copy_(log_prior(check_class_counts(class_counts, self.out_features)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, C) of features x (N, D)."""
-        logits = super().forward(x)
-        if self.training or self.tau == 0:
+    def plus_bias(self, logits: Tensor) -> Tensor:
+        """Logits (N, C) with the bias, and in evaluation without the log prior."""
+        logits = super().plus_bias(logits)
+        if self.training or self.strength == 0:
             return logits
         if self.lacks_class_counts:
             raise RuntimeError('LogitAdjustedLinear does not know the number of training images of the classes: add '
                                "custom_hooks=[dict(type='mmcausal.ClassPriorHook')]")
-        return logits - self.tau * self.log_prior
+        return logits - self.strength * self.log_prior

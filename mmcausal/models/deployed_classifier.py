@@ -1,4 +1,5 @@
 """A classifier for deployment: plain images in, TDE logits out, all constants folded."""
+import copy
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class FoldedLinear(nn.Module):
         alpha = layer.resolved_alpha() if layer.alpha != 0 else 0.
         weight = functional.folded_weight(layer.class_weight().detach(), layer.mean_feature, alpha, layer.num_heads,
                                           layer.tau, layer.gamma, layer.normalizer)
-        bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+        bias = layer.plus_bias(weight.new_zeros(1, len(weight))).detach()[0]
         self.register_buffer('weight', weight)
         self.register_buffer('bias', bias)
 
@@ -46,8 +47,8 @@ class DeployedClassifier(nn.Module):
         layer = classifier.head.fc
         if not isinstance(layer, DeconfoundLinear):
             raise ValueError(f'head.fc must be a DeconfoundLinear, got a {type(layer).__name__}; enable_tde makes one')
-        self.backbone, self.neck, self.head = classifier.backbone, classifier.neck, classifier.head
-        self.fc = FoldedLinear(layer)
+        self.backbone, self.neck, self.head = classifier.backbone, classifier.neck, copy.deepcopy(classifier.head)
+        self.head.fc = FoldedLinear(layer)
         preprocessor = classifier.data_preprocessor
         is_normalized = getattr(preprocessor, '_enable_normalize', False)
         self.register_buffer('mean', preprocessor.mean if is_normalized else torch.zeros(1, 1, 1))
@@ -58,4 +59,4 @@ class DeployedClassifier(nn.Module):
         features = self.backbone((images - self.mean) / self.std)
         if self.neck is not None:
             features = self.neck(features)
-        return self.fc(self.head.pre_logits(features))
+        return self.head(features)  # what a head does between its feature and its layer, as OLTR's, stays

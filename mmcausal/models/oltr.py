@@ -97,7 +97,7 @@ class OLTRHead(ClassifierHead):
 
     def meta_embedding(self, direct: Tensor) -> Tensor:
         """What the classifier sees (N, D) of direct features (N, D)."""
-        centroids = self.memory.class_weight()
+        centroids = self.memory.class_weight().detach()  # the loss of the centroids alone moves them
         recalled = self.hallucinator(direct).softmax(-1) @ centroids
         nearest = torch.cdist(direct, centroids).amin(1, keepdim=True).clamp(min=1e-6)
         return REACHABILITY_SCALE / nearest * (direct + self.selector(direct).tanh() * recalled)
@@ -113,6 +113,13 @@ class OLTRHead(ClassifierHead):
         labels = torch.cat([sample.gt_label for sample in data_samples])
         losses['loss_centroid'] = self.centroid_weight * self.centroid_loss(direct, labels)
         return losses
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if f'{prefix}hallucinator.weight' not in state_dict:  # of stage one: its classifier recalls, as in the source
+            for name in ('weight', 'bias'):
+                if f'{prefix}fc.{name}' in state_dict:
+                    state_dict[f'{prefix}hallucinator.{name}'] = state_dict.pop(f'{prefix}fc.{name}')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def centroid_loss(self, direct: Tensor, labels: Tensor) -> Tensor:
         """Half the mean squared distance to the own centroid, and a hinge on that to the others."""
