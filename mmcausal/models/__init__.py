@@ -14,7 +14,8 @@ __all__ = [
 ADAPTERS = {
     'mmpretrain': [
         'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'FineTunedClassifier', 'LDAMLoss',
-        'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'OLTRHead', 'ResNet10', 'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
+        'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'OLTRHead', 'ResNet10', 'ResNet32', 'StageTwoClassifier',
+        'TDEClassifierTTA', 'TwinResNeXt'
     ],
     'mmdet': [
         'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
