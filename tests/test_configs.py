@@ -30,7 +30,8 @@ ALLOWED = {
     'tau-norm': TEST_ALONE, 'logit-adjustment': TEST_ALONE, 'crt': STAGE_TWO, 'lws': STAGE_TWO,
     'ncm': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
     'oltr': OLTR, 'decouple-oltr': OLTR,
-    'bbn': ('model.', 'train_dataloader.batch_size', SAMPLER, 'optim_wrapper.optimizer.lr', 'custom_hooks'),
+    'bbn': ('model.', 'train_dataloader.batch_size', SAMPLER, 'optim_wrapper.optimizer.lr', 'auto_scale_lr.',
+            'custom_hooks'),
     'ldam': (HEAD, 'custom_hooks', 'scale'), 'ldam-drw': (HEAD, 'custom_hooks', 'scale'),
 }
 

@@ -3,4 +3,4 @@ _base_ = './linear_r32_ir100.py'
 model = dict(
     head=dict(
         loss=dict(_delete_=True, type='FocalLoss', alpha=0.5, loss_weight=2.),
-        init_cfg=dict(type='Normal', layer='Linear', std=0.01, bias_prob=0.01)))
+        init_cfg=dict(_delete_=True, type='Normal', layer='Linear', std=0.01, bias_prob=0.01)))

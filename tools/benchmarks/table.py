@@ -2,7 +2,8 @@
 
 One process after another, or as SLURM jobs; what is trained or tested already is not done again. Configs that train
 alike, as those of one classifier with and without TDE, share a training. A second stage starts from the first stage of
-its seed, which is trained before it. With --epochs, every schedule of a first stage is scaled to so many epochs. The
+its seed, which is trained before it. With --epochs, every schedule of a first stage is scaled to so many epochs; second
+stages keep their own. What fails is told at the end and leaves the other rows alone. The
 folder of a run is named by all that its training depends on, so runs of other epochs, data or options never meet.
 """
 import argparse
@@ -15,15 +16,16 @@ from typing import Any, Dict, List
 
 import numpy as np
 from mmengine.config import Config, DictAction
-from provenance import provenance
+from provenance import commit, machine, provenance
 
 from mmcausal.evaluation import hash_config
+from mmcausal.evaluation.feature_store import replace_text
 
 TOOLS = Path(__file__).resolve().parents[1]
 PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text())
 FIGURES = ('many', 'medium', 'few', 'overall')
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
-            'custom_hooks', 'randomness', 'load_from')
+            'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
 TESTING = ('model', 'test_dataloader', 'test_evaluator')
 EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 
@@ -57,9 +59,9 @@ def scale_epochs(value: Any, factor: float) -> Any:
         return value
     scaled = {}
     for key, item in value.items():
-        if key in EPOCH_KEYS and isinstance(item, (int, list)) and not isinstance(item, bool):
-            numbers = [max(round(n * factor), min(n, 1)) for n in (item if isinstance(item, list) else [item])]
-            scaled[key] = numbers if isinstance(item, list) else numbers[0]
+        if key in EPOCH_KEYS and isinstance(item, (int, list, tuple)) and not isinstance(item, bool):
+            numbers = [max(round(n * factor), min(n, 1)) for n in ([item] if isinstance(item, int) else item)]
+            scaled[key] = numbers[0] if isinstance(item, int) else numbers
         else:
             scaled[key] = scale_epochs(item, factor)
     return scaled
@@ -83,8 +85,9 @@ def _has(cfg: Config, key: str) -> bool:
 
 
 def signature(cfg: Config) -> str:
-    """Hash of all that a training depends on; alpha is not among it."""
-    return hash_config({key: cfg.get(key) for key in TRAINING}, ignore=['alpha'])[:10]
+    """Hash of all that a training depends on; the alpha of TDE is not among it."""
+    head = {key: value for key, value in cfg.model.head.items() if key != 'alpha'}
+    return hash_config({**{key: cfg.get(key) for key in TRAINING}, 'model': dict(cfg.model, head=head)})[:10]
 
 
 def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
@@ -111,6 +114,7 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     if not checkpoint.exists():
         work_dir.mkdir(parents=True, exist_ok=True)
         cfg.dump(work_dir / 'config.py')
+        note_start(work_dir)
         start = time.time()
         print(f'{path.stem}, seed {seed}: training in {work_dir}', flush=True)
         run('train', work_dir / 'config.py', ['--resume'] if any(work_dir.glob('epoch_*.pth')) else [], work_dir, args)
@@ -118,8 +122,15 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     return checkpoint
 
 
-def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, float]:
-    """Accuracies in percent, by shot group and overall."""
+def note_start(work_dir: Path) -> None:
+    """Commit and machine of each start of a training, which may be stopped and go on somewhere else."""
+    file = work_dir / 'starts.json'
+    starts = json.loads(file.read_text()) if file.exists() else []
+    replace_text(file, json.dumps([*starts, dict(commit=commit(), machine=machine())], indent=1))
+
+
+def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
+    """Accuracies in percent, by shot group and overall, and where they come from."""
     checkpoint = train(path, seed, args)
     cfg = load_config(path, seed, args)
     tested = hash_config([cfg.get(key) for key in TESTING])[:10]
@@ -128,19 +139,23 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, float]:
         cfg.load_from = None
         config = out.with_suffix('.py')
         cfg.dump(config)
-        run('test', config, [checkpoint, '--out', out, '--out-item', 'metrics'], checkpoint.parent, args)
+        partial = out.with_suffix('.partial.json')
+        run('test', config, [checkpoint, '--out', partial, '--out-item', 'metrics'], checkpoint.parent, args)
+        partial.replace(out)
     metrics = json.loads(out.read_text())
-    return {figure: metrics[f'shot/{figure}'] for figure in FIGURES if f'shot/{figure}' in metrics}
+    starts = checkpoint.parent / 'starts.json'
+    return dict({figure: metrics[f'shot/{figure}'] for figure in FIGURES if f'shot/{figure}' in metrics}, seed=seed,
+                run=checkpoint.parent.name, trained=json.loads(starts.read_text()) if starts.exists() else None)
 
 
-def markdown(rows: List[Dict[str, Any]], num_seeds: int) -> str:
-    """The table, with means and standard deviations over seeds, beside the published overall accuracy."""
+def markdown(rows: List[Dict[str, Any]]) -> str:
+    """The table, with means and standard deviations over seeds, beside the published accuracies."""
     lines = ['| config | ' + ' | '.join(FIGURES) + ' | published |', '|---' * (len(FIGURES) + 2) + '|']
     for row in rows:
         cells = []
         for figure in FIGURES:
             values = [result[figure] for result in row['results'] if figure in result]
-            spread = f' ± {np.std(values, ddof=1):.1f}' if num_seeds > 1 and values else ''
+            spread = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
             cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
         lines.append(f'| `{row["config"]}` | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
     return '\n'.join(lines)
@@ -148,20 +163,29 @@ def markdown(rows: List[Dict[str, Any]], num_seeds: int) -> str:
 
 def main() -> None:
     args = parse_args()
-    rows = []
+    rows, failures = [], []
     for path in args.configs:
         name = f'{path.parent.name}/{path.stem}'
-        rows.append(dict(config=name, results=[test(path, seed, args) for seed in args.seeds],
-                         published=PUBLISHED.get(name)))
-        print(markdown(rows[-1:], len(args.seeds)).splitlines()[-1], flush=True)
-    table = markdown(rows, len(args.seeds))
+        results = []
+        for seed in args.seeds:
+            try:
+                results.append(test(path, seed, args))
+            except SystemExit as failure:  # other rows need not wait for this one
+                failures.append(str(failure))
+                print(failure, flush=True)
+        rows.append(dict(config=name, results=results, published=PUBLISHED.get(name)))
+        print(markdown(rows[-1:]).splitlines()[-1], flush=True)
+    table = markdown(rows)
     print(f'\nTop-1 accuracy in percent, {len(args.seeds)} seeds\n\n{table}')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         epochs = args.epochs or 'those of the configs'
-        content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows)
+        content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows,
+                       failures=failures)
         args.out.write_text(json.dumps(content, indent=1, default=str))
         args.out.with_suffix('.md').write_text(table + '\n')
+    if failures:
+        sys.exit('\n'.join(failures))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,10 @@
+_base_ = './linear_r32_ir10.py'
+scale = 30.
+model = dict(
+    head=dict(
+        type='mmcausal.DeconfoundHead',
+        normalizer='cosine',
+        num_heads=1,
+        tau=scale,
+        loss=dict(_delete_=True, type='mmcausal.LDAMLoss', scale=scale)))
+custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]
