@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ pytest.importorskip('lvis')
 
 from lvis import LVIS, LVISEval, LVISResults  # noqa: E402
 from mmdet.evaluation.metrics import LVISMetric as HostLVISMetric  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import METRICS  # noqa: E402
+from pycocotools.mask import encode  # noqa: E402
 
-from mmcausal.evaluation import LVISMetric, lvis_metric  # noqa: E402
+from mmcausal.evaluation import LVISMetric, lvis_backends  # noqa: E402
 
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 THRESHOLDS, RECALLS = np.linspace(.5, .95, 10).tolist(), np.linspace(0, 1, 101).tolist()
@@ -330,6 +333,44 @@ def test_fixed_ap_runs_and_agrees_where_nothing_is_cut(truth, ann_file):
         {f: result[f'lvis/bbox_{f}'] for f in FIGURES})
 
 
+def test_fixed_ap_refuses_other_files(ann_file, tmp_path):
+    data = json.loads(Path(ann_file).read_text())
+    build = METRICS.build
+    with pytest.raises(ValueError, match='writes no files'):
+        build(dict(type='mmcausal.LVISFixedAPMetric', ann_file=ann_file, format_only=True, outfile_prefix='x'))
+    for part, words in (('annotations', 'has no annotations'), ('categories', 'frequency r, c or f')):
+        spoilt = dict(data, **{part: [] if part == 'annotations' else [
+            {k: v for k, v in category.items() if k != 'frequency'} for category in data['categories']]})
+        (tmp_path / f'{part}.json').write_text(json.dumps(spoilt))
+        with pytest.raises(ValueError, match=words):
+            build(dict(type='mmcausal.LVISFixedAPMetric', ann_file=str(tmp_path / f'{part}.json')))
+
+
+@pytest.mark.parametrize('backend', ['lvis-api', 'hotcoco'])
+def test_an_empty_mask_is_no_false_positive(tmp_path, backend):
+    if backend == 'hotcoco':
+        pytest.importorskip('hotcoco')
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask[:9, :9] = True
+    rle = encode(np.asfortranarray(mask.astype(np.uint8)))
+    truth = dict(
+        images=[dict(id=1, height=SIDE, width=SIDE, neg_category_ids=[], not_exhaustive_category_ids=[])],
+        categories=[dict(id=1, name='a', frequency='r')],
+        annotations=[dict(id=1, image_id=1, category_id=1, bbox=[0, 0, 9, 9], area=81,
+                          segmentation=dict(rle, counts=rle['counts'].decode()))])
+    (tmp_path / 'gt.json').write_text(json.dumps(truth))
+    found = sample(1, (SIDE, SIDE), [[5, 5, 0, 0], [0, 0, 9, 9]], [.9, .5], [0, 0], [np.zeros_like(mask), mask])
+    result = evaluate(LVISMetric(str(tmp_path / 'gt.json'), ['bbox', 'segm'], backend=backend), [found])
+    assert result['lvis/segm_AP'] == result['lvis/bbox_AP'] == pytest.approx(1)
+
+
+def test_images_that_were_not_tested_are_told(truth, ann_file):
+    logger = MMLogger.get_current_instance()
+    with mock.patch.object(logger, 'warning') as warning:
+        evaluate(LVISMetric(ann_file), random_samples(truth, seed=1)[1:])
+    assert f'1 of {len(truth["images"])} images were not tested' in warning.call_args.args[0]
+
+
 def test_fixed_ap_of_nothing_is_zero_and_unknown_images_are_refused(truth, ann_file):
     metric = METRICS.build(dict(type='mmcausal.LVISFixedAPMetric', ann_file=ann_file))
     empty = [sample(image['id'], (SIDE, SIDE), [], [], []) for image in truth['images']]
@@ -351,7 +392,8 @@ def test_categories_of_other_data_are_refused_before_the_work(ann_file, name):
 @pytest.mark.parametrize('options, message', [
     (dict(metric='keypoints'), 'metric must be'), (dict(metric=['bbox', 'proposal']), 'proposal_fast'),
     (dict(backend='coco'), "backend must be .* got 'coco'"), (dict(format_only=True), 'needs outfile_prefix'),
-    (dict(max_dets=0), 'max_dets must be at least 1'), (dict(iou_thrs=[.5, 1.5]), 'iou_thrs must be'),
+    (dict(max_dets=0), 'max_dets must be at least 1'), (dict(max_dets=300.), 'max_dets must be at least 1'),
+    (dict(iou_thrs=[.5, 1.5]), 'iou_thrs must be'),
     (dict(img_ids=[3, 77]), r'unknown \[77\]'), (dict(img_ids=[]), 'one or more images'),
     (dict(metric_items=['mAP']), 'metric_items must be'),
     (dict(metric_items=['AP50'], iou_thrs=[.6]), 'metric_items must be'), (dict(ann_file=None), 'ann_file must name'),
@@ -374,9 +416,10 @@ def test_bad_samples(truth, ann_file):
 
 @pytest.mark.parametrize('options, backend, message', [
     (dict(id=0), 'lvis-api', 'at least 1, got 0'), (dict(iscrowd=1), 'hotcoco', 'annotation 1 of ann_file'),
-    (dict(ignore=1), 'hotcoco', "backend='lvis-api'")])
+    (dict(ignore=1), 'hotcoco', "backend='lvis-api'"), (dict(area=0), 'hotcoco', 'annotation 1 of ann_file'),
+    (dict(id=2), 'lvis-api', '1 stand there twice')])
 def test_bad_annotations(ann_file, tmp_path, monkeypatch, options, backend, message):
-    monkeypatch.setattr(lvis_metric, 'is_installed', lambda name: True)
+    monkeypatch.setattr(lvis_backends, 'is_installed', lambda name: True)
     data = json.loads(Path(ann_file).read_text())
     data['annotations'][0].update(options)
     (tmp_path / 'gt.json').write_text(json.dumps(data))
@@ -389,8 +432,8 @@ def test_bad_annotations(ann_file, tmp_path, monkeypatch, options, backend, mess
 
 
 def test_missing_packages_are_named(ann_file, monkeypatch):
-    monkeypatch.setattr(lvis_metric, 'is_installed', lambda name: False)
-    with pytest.raises(ImportError, match=r"pip install 'mmcausal\[fast-eval\]'"):
+    monkeypatch.setattr(lvis_backends, 'is_installed', lambda name: False)
+    with pytest.raises(ImportError, match='pip install hotcoco'):
         LVISMetric(ann_file, backend='hotcoco')
     code = '''
 import importlib.util as u
@@ -437,6 +480,8 @@ def real_samples(ann_file, seed):
             mask = np.zeros(shape, dtype=bool)
             mask[:20, :30] = True
             found.append((np.array([0, 0, 30, 20]), mask, negative))
+        if found and n % 3 == 0:  # empty ones, of the classes that are there
+            found.append((np.array([5, 5, 0, 0]), np.zeros(shape, dtype=bool), found[0][2]))
         found = found if n % 10 or img_id == crowded else []
         boxes, masks, classes = zip(*found) if found else ([], [], [])
         samples.append(sample(img_id, shape, boxes, rng.integers(1, 30, len(boxes)) / 30, classes, masks))

@@ -6,7 +6,8 @@ from mmengine.fileio import dump, get_local_path
 from mmengine.logging import MMLogger
 
 from mmcausal.datasets.lvis import check_categories
-from mmcausal.hosts import is_installed, require_host
+from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
+from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
 
@@ -17,7 +18,6 @@ from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric as HostLVISFi
 from mmdet.evaluation.metrics.lvis_metric import LVISMetric as HostLVISMetric  # noqa: E402
 
 METRIC_NAMES = ('bbox', 'segm', 'proposal_fast')
-BACKENDS = ('lvis-api', 'hotcoco')
 FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 
 repair_lvis_api()
@@ -58,7 +58,18 @@ class CheckedSamplesMixin:
 
 @METRICS.register_module()
 class LVISFixedAPMetric(CheckedSamplesMixin, HostLVISFixedAPMetric):
-    """Same as MMDetection's metric of AP-fixed (Dave et al., 2021), with checks, and 0 without a single detection."""
+    """Same as MMDetection's metric of AP-fixed (Dave et al., 2021), with checks, and 0 without a single detection.
+
+    Raises:
+        ValueError: An annotation file without annotations or not LVIS's, ``format_only``, or what
+            :class:`CheckedSamplesMixin` refuses.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_annotations(self._lvis_api.dataset, 'lvis-api')
+        if self.format_only:
+            raise ValueError('LVISFixedAPMetric writes no files: format_only is an argument of LVISMetric')
 
     def compute_metrics(self, results: dict) -> Dict[str, float]:
         return super().compute_metrics(results) if results else dict.fromkeys(FIGURES, 0.)
@@ -109,14 +120,14 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
                  outfile_prefix: Optional[str] = None,
                  **kwargs: Any) -> None:
         metrics = _checked_metrics(metric)
-        _check_backend(backend)
+        check_backend(backend)
         _check_output(ann_file, max_dets, format_only, outfile_prefix)
         super().__init__(ann_file, metrics, iou_thrs=_checked_iou_thrs(iou_thrs), format_only=format_only,
                          outfile_prefix=outfile_prefix, **kwargs)
         self.max_dets = max_dets
         self.metric_items = self._checked_items(metric_items)
         if not format_only:  # a test set's file has no annotations to check
-            _check_annotations(self._lvis_api.dataset, backend)
+            check_annotations(self._lvis_api.dataset, backend)
         self.img_ids = self._checked_img_ids(img_ids)
         self.cat_ids = self._lvis_api.get_cat_ids()
         self.backend: Backend = LVISApi(self._lvis_api)
@@ -126,6 +137,11 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         predictions = [prediction for _, prediction in results]
+        missing = set(self.img_ids) - {prediction['img_id'] for prediction in predictions}
+        if missing and not self.format_only:
+            MMLogger.get_current_instance().warning(
+                f'{len(missing)} of {len(self.img_ids)} images were not tested, and count as ones without a detection; '
+                'img_ids names the images to evaluate')
         if self.outfile_prefix is not None:
             self.results2json(predictions, self.outfile_prefix)
         figures: Dict[str, float] = {}
@@ -140,7 +156,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
     def results2json(self, results: Sequence[dict], outfile_prefix: str) -> Dict[str, str]:
         """Write the detections that are evaluated, in LVIS's format, under the host's file names."""
         files = {'bbox': f'{outfile_prefix}.bbox.json'}
-        if 'masks' in results[0]:
+        if any('masks' in result for result in results):
             files['segm'] = f'{outfile_prefix}.segm.json'
         for metric, file in files.items():
             dump(self._detections(results, metric), file)
@@ -245,54 +261,6 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         return items
 
 
-class Backend:
-    """Matches detections to the ground truth of one annotation file."""
-
-    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
-                 iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Precision (T, R, K, 4) and recall (T, K, 4) at IoU thresholds, recalls, categories by id and sizes."""
-        raise NotImplementedError
-
-
-class LVISApi(Backend):
-    """The reference implementation. ``truth`` is an ``lvis.LVIS``."""
-
-    def __init__(self, truth: Any) -> None:
-        self.truth = truth
-
-    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
-                 iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        from lvis import LVISEval, LVISResults
-        evaluation = LVISEval(self.truth, LVISResults(self.truth, detections, max_dets), metric)
-        evaluation.params.img_ids = list(img_ids)
-        evaluation.params.iou_thrs = iou_thrs
-        evaluation.params.max_dets = max_dets
-        evaluation.evaluate()
-        evaluation.accumulate()
-        return evaluation.eval['precision'], evaluation.eval['recall']
-
-
-class HotCoco(Backend):
-    """hotcoco's port of lvis-api to compiled code."""
-
-    def __init__(self, ann_file: str) -> None:
-        import hotcoco
-        self.truth = hotcoco.LVIS(ann_file)
-
-    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
-                 iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        import hotcoco
-        evaluation = hotcoco.LVISEval(self.truth, hotcoco.LVISResults(self.truth, detections, max_dets), metric)
-        evaluation.params.img_ids = sorted(set(img_ids))
-        evaluation.params.cat_ids = sorted(self.truth.get_cat_ids())
-        evaluation.params.iou_thrs = iou_thrs.tolist()
-        evaluation.params.max_dets = [max_dets]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        curves: Any = evaluation.eval
-        return curves['precision'][..., 0], curves['recall'][..., 0]  # of the only max_dets
-
-
 def _mean(values: np.ndarray, empty: float = -1.) -> float:
     """The mean of the values that are defined; back-ends mark those that are not by -1."""
     values = values[values > -1]
@@ -342,35 +310,11 @@ def _checked_iou_thrs(iou_thrs: Optional[Union[float, Sequence[float]]]) -> np.n
     return thresholds
 
 
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS:
-        raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}')
-    if backend == 'hotcoco' and not is_installed('hotcoco'):
-        raise ImportError("backend 'hotcoco' needs the package hotcoco, and found none. pip install hotcoco.")
-
-
 def _check_output(ann_file: Optional[str], max_dets: int, format_only: bool, outfile_prefix: Optional[str]) -> None:
     if ann_file is None:
         raise ValueError('ann_file must name an LVIS annotation file, which alone tells what is annotated in an image, '
                          'got None')
-    if max_dets < 1:
-        raise ValueError(f'max_dets must be at least 1, got {max_dets}')
+    if isinstance(max_dets, bool) or not isinstance(max_dets, int) or max_dets < 1:
+        raise ValueError(f'max_dets must be at least 1 and an integer, got {max_dets!r}')
     if format_only and outfile_prefix is None:
         raise ValueError('format_only needs outfile_prefix, where the files are written, got None')
-
-
-def _check_annotations(dataset: dict, backend: str) -> None:
-    """Raise ``ValueError`` unless these are LVIS's annotations, in which case a back-end counts them as it should."""
-    if not dataset['annotations']:
-        raise ValueError('ann_file has no annotations, as those of test sets: nothing can be evaluated, '
-                         'format_only=True writes the detections for the server')
-    federated = all({'neg_category_ids', 'not_exhaustive_category_ids'} <= set(image) for image in dataset['images'])
-    if not federated or not all(category.get('frequency') in ('r', 'c', 'f') for category in dataset['categories']):
-        raise ValueError('ann_file must have neg_category_ids and not_exhaustive_category_ids for every image and '
-                         'frequency r, c or f for every category, as those of LVIS do')
-    for annotation in dataset['annotations']:
-        if annotation['id'] < 1:  # lvis-api takes a match with annotation 0 for none
-            raise ValueError(f'annotation ids in ann_file must be at least 1, got {annotation["id"]}')
-        if backend == 'hotcoco' and (annotation.get('iscrowd') or annotation.get('ignore')):
-            raise ValueError('backend hotcoco treats iscrowd and ignore unlike lvis-api, LVIS has neither, but '
-                             f"annotation {annotation['id']} of ann_file does: use backend='lvis-api'")

@@ -18,8 +18,8 @@ ADAPTERS = {
         'TDEClassifierTTA', 'TwinResNeXt'
     ],
     'mmdet': [
-        'EqualizationLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA', 'TDEHybridTaskCascadeRoIHead',
-        'TDEStandardRoIHead', 'enable_detector_tde'
+        'EQLV2Loss', 'EqualizationLoss', 'SoftmaxFocalLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA',
+        'TDEHybridTaskCascadeRoIHead', 'TDEStandardRoIHead', 'enable_detector_tde'
     ],
 }
 
@@ -41,6 +41,7 @@ if is_usable('mmpretrain'):
     __all__ += ADAPTERS['mmpretrain']
 
 if is_usable('mmdet'):
+    from mmcausal.models.box_head_losses import EQLV2Loss, SoftmaxFocalLoss
     from mmcausal.models.equalization_loss import EqualizationLoss
     from mmcausal.models.tde_detector_tta import TDEDetectorTTA, enable_detector_tde
     from mmcausal.models.tde_roi_heads import TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDEStandardRoIHead

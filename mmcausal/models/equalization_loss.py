@@ -27,7 +27,7 @@ class EqualizationLoss(nn.Module):
 
     Args:
         tail_below: A class with fewer training images is in the tail. The paper's threshold 1.76e-3 of the 57 k
-            training images of LVIS v0.5 is 100: the rare and common classes.
+            training images of LVIS v0.5 is 100: about the rare and common classes.
         ignore_prob: Probability of :math:`\beta` = 1, drawn for each proposal.
         reduction, loss_weight: As in the losses of MMDetection.
 

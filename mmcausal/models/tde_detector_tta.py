@@ -88,7 +88,8 @@ class TDEDetectorTTA(DetTTAModel):
         data_preprocessor: As in MMEngine's ``BaseTTAModel``.
 
     Raises:
-        ValueError: At construction, for an alpha out of range or a detector for which there is no TDE.
+        ValueError: At construction, for an alpha out of range or a detector for which there is no TDE. For augmented
+            images, a detector of masks, which the host does not merge.
         RuntimeError: At the first batch, where the checkpoint has no head direction.
     """
 
@@ -103,4 +104,9 @@ class TDEDetectorTTA(DetTTAModel):
 
     def test_step(self, data: Any) -> List[DetDataSample]:
         """Predictions for a batch, or for a list of differently augmented batches."""
-        return super().test_step(data) if is_augmented(data) else self.module.test_step(data)
+        if not is_augmented(data):
+            return self.module.test_step(data)
+        if self.module.roi_head.with_mask:
+            raise ValueError('test-time augmentation merges boxes alone: set model.roi_head.mask_head=None and the '
+                             "metric to 'bbox', or take a tta_pipeline without augmentation")
+        return super().test_step(data)

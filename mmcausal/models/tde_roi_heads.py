@@ -115,7 +115,8 @@ class TDERoIHeadMixin:
                     and f'{prefix}{name}.mean_feature' in state_dict and found.shape != module.weight.shape):
                 raise ValueError(f'the checkpoint has a classifier {name} of {found.shape[0]} outputs on '
                                  f'{found.shape[1]} channels, and this {type(self).__name__} one of '
-                                 f'{module.out_features} on {module.in_features}')
+                                 f'{module.out_features} on {module.in_features}; to fine-tune on other '
+                                 'classes, remove its fc_cls entries')
         super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[misc]
 
 

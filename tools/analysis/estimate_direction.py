@@ -15,7 +15,7 @@ from typing import Dict
 import torch
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import track_iter_progress
-from torch import nn
+from torch import Tensor, nn
 from trained import add_model_arguments, load_trained, plain_errors
 
 from mmcausal.hooks.class_prior_hook import give_class_counts, modules_with_counts
@@ -38,9 +38,9 @@ def parse_args() -> argparse.Namespace:
 @torch.no_grad()
 def main() -> None:
     args = parse_args()
-    runner = load_trained(args, 'estimate_direction')
-    model = runner.model
     with plain_errors():
+        runner = load_trained(args, 'estimate_direction')
+        model = runner.model
         layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # observes its input; the rest of the model infers
@@ -50,6 +50,7 @@ def main() -> None:
     give_class_counts(modules_with_counts(model), dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
+    check_fit(args, state, layers)
     # Detectors pad their labels in training alone; classifiers would mix theirs.
     is_detector = hasattr(model, 'roi_head')
     # One pass, of samplers without an end too
@@ -80,6 +81,17 @@ def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, DeconfoundL
     from mmcausal.models import enable_detector_tde
     layers = enable_detector_tde(model, 0.)
     return {name: layer for name, layer in model.named_modules() if any(layer is other for other in layers)}
+
+
+def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], layers: Dict[str, DeconfoundLinear]) -> None:
+    """Exit where a checkpoint has other classifiers than the model: the host only logs it, and keeps random ones."""
+    saved = {name for name in state if name.endswith('fc_cls.weight')} | {f'{name}.weight' for name in layers}
+    own = {f'{name}.weight': tuple(layer.weight.shape) for name, layer in layers.items()}
+    for name in sorted(saved):
+        found = tuple(state[name].shape) if name in state else None
+        if found != own.get(name):
+            sys.exit(f'{args.checkpoint} is not a checkpoint of {args.config}: {name} has shape {found} there, and '
+                     f'{own.get(name)} in the model')
 
 
 def update_all(layers: Dict[str, DeconfoundLinear], momentum: float) -> None:
