@@ -391,6 +391,9 @@ def test_wrapper_for_ordinary_and_augmented_pipelines():
         sample.set_metainfo(dict(scale_factor=(1., 1.)))
     plain = wrapper.test_step(copy.deepcopy(data))
     assert 'masks' in plain[0].pred_instances
+    twice = {key: [copy.deepcopy(value), copy.deepcopy(value)] for key, value in data.items()}
+    with pytest.raises(ValueError, match='merges boxes alone: set model.roi_head.mask_head=None'):
+        wrapper.test_step(twice)
     detector.roi_head.mask_head = None  # the host merges boxes alone
 
     def merged(alpha):

@@ -94,6 +94,11 @@ def test_stock_detector_gets_directions_and_tde(shapes, tmp_path):
                                         for buffer in ('mean_feature', 'mean_cosine', 'num_updates')}
     output = run(sys.executable, 'tools/test.py', config, estimated, '--tta', '--cfg-options', 'tta_model.alpha=1.5')
     assert 'bbox_AP' in output
+    del before['roi_head.bbox_head.2.fc_cls.weight']
+    torch.save(dict(state_dict=before), tmp_path / 'two_stages.pth')
+    output = run(sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'two_stages.pth',
+                 tmp_path / 'not_there.pth', status=1)
+    assert 'bbox_head.2.fc_cls.weight has shape None there, and (25, ' in output and 'Traceback' not in output
 
 
 def test_sweep_of_a_detector_equals_single_tests(shapes, tmp_path):
