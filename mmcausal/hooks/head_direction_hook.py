@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapperDict
 from mmcausal.functional import is_number
 from mmcausal.hooks.utils import unwrap
 from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.detection_linear import DetectionDeconfoundLinear
 from mmcausal.registry import HOOKS
 
 
@@ -69,8 +70,9 @@ class HeadDirectionHook(Hook):
     def _check_classes(self, dataloader: Any) -> None:
         metainfo = getattr(getattr(dataloader, 'dataset', None), 'metainfo', {})
         for layer in self.layers:
-            if 'classes' in metainfo and len(metainfo['classes']) != layer.num_classes:
-                raise ValueError(f'num_classes must be that of the data: the classifier has {layer.num_classes} '
+            is_detector = isinstance(layer, DetectionDeconfoundLinear)  # whose outputs DetectorCheckHook compares
+            if not is_detector and 'classes' in metainfo and len(metainfo['classes']) != layer.out_features:
+                raise ValueError(f'num_classes must be that of the data: the classifier has {layer.out_features} '
                                  f'classes, and the training data {len(metainfo["classes"])}')
 
     def _momentum(self, runner: Any) -> float:

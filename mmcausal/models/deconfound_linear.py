@@ -86,11 +86,6 @@ class DeconfoundLinear(nn.Linear):
         # that ranks merge with one all-reduce.
         self.register_buffer('observed', zeros, persistent=False)
 
-    @property
-    def num_classes(self) -> int:
-        """Classes of the data: all outputs."""
-        return self.out_features
-
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> 'DeconfoundLinear':
         """Same as PyTorch's, except that ``half()`` and the like leave the averages in float32."""
         before = dict(self._buffers)

@@ -34,11 +34,6 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
         self.num_background = 1
         self._unlabelled: Optional[Tensor] = None
 
-    @property
-    def num_classes(self) -> int:
-        """Classes of the data, which has none for the background."""
-        return self.out_features - self.num_background
-
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Logits (N, C + 1) of Eq. 8, or log-probabilities of Eq. 9."""
         logits, head_effect = self.effects(x)
