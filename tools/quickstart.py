@@ -91,7 +91,7 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
     draw_alpha_sweep(by_alpha, points, marks)
     by_alpha.set_ylim(0, 103)
     by_alpha.set_title('De-confound-TDE, by alpha', fontsize=8)
-    figure.savefig(path)
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
