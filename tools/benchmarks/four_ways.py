@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 CLASSIFIER = 'model.roi_head.classifier'
+TRAINING_TIME = 'training_time.json'
 # row of the table: which of the two detectors, changes at test time
 ROWS = {
     'baseline': ('baseline', {}),
@@ -31,12 +32,18 @@ def build_runner(cfg: Config, work_dir: Path, changes: dict) -> Runner:
 
 
 def train_once(make_config: MakeConfig, kind: str, seed: int, work_dir: Path) -> Path:
-    """The last checkpoint in ``work_dir``; what is already trained there is not trained again."""
+    """The last checkpoint in ``work_dir``; what is already trained there is not trained again.
+
+    How long the training took, or its last part where it was resumed, is written beside it.
+    """
     cfg = make_config(kind)
     last = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not last.exists():
         changes = {'randomness.seed': seed, 'default_hooks.checkpoint.max_keep_ckpts': 1, 'resume': True}
+        start, resumed = time.time(), (work_dir / 'last_checkpoint').exists()
         build_runner(cfg, work_dir, changes).train()
+        times = dict(minutes=round((time.time() - start) / 60, 1), resumed=resumed)
+        (work_dir / TRAINING_TIME).write_text(json.dumps(times))
     return last
 
 
@@ -63,6 +70,13 @@ def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -
             values = np.array([[result[row][f'{kind}_{figure}'] for figure in figures] for result in seeds])
             spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(figures))
             print(f'{row:<30}' + ''.join(f'{mean:>8.1f} ± {std:<3.1f}' for mean, std in zip(values.mean(0), spread)))
+
+
+def trainings(work_dir: Path, seed: int) -> Dict[str, dict]:
+    """Of both detectors of a seed: minutes of the training, whether it was resumed, and its losses."""
+    folders = {kind: work_dir / f'{kind}_{seed}' for kind in ('baseline', 'tde')}
+    return {kind: dict(json.loads((folder / TRAINING_TIME).read_text()), losses=losses(folder))
+            for kind, folder in folders.items()}
 
 
 def losses(work_dir: Path) -> List[Metrics]:

@@ -8,7 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from four_ways import CONFIGS, losses, print_table, test_four_ways
+from four_ways import CONFIGS, print_table, test_four_ways, trainings
 from mmengine.config import Config, DictAction
 from provenance import provenance
 
@@ -55,12 +55,13 @@ def main() -> None:
     args = parse_args()
     results = test_four_ways(lambda kind: make_config(kind, args), args.seed, args.work_dir)
     print_table([results], ('AP', 'AP50', 'APf'))
-    logs = {kind: losses(args.work_dir / f'{kind}_{args.seed}') for kind in ('baseline', 'tde')}
+    logs = trainings(args.work_dir, args.seed)
     for kind, log in logs.items():
-        print(f'{kind}: loss {log[0]["loss"]:.2f} in the first epoch, {log[-1]["loss"]:.2f} in the last')
+        first, last = log['losses'][0]['loss'], log['losses'][-1]['loss']
+        print(f'{kind}: loss {first:.2f} in the first epoch, {last:.2f} in the last, {log["minutes"]} minutes')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(provenance(), seed=args.seed, epochs=args.epochs, results=results, losses=logs)
+        content = dict(provenance(), seed=args.seed, epochs=args.epochs, results=results, trainings=logs)
         args.out.write_text(json.dumps(content, indent=1))
 
 

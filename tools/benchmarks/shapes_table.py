@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from four_ways import CONFIGS, print_table, test_four_ways
+from four_ways import CONFIGS, print_table, test_four_ways, trainings
 from mmengine.config import Config, DictAction
 from provenance import provenance
 
@@ -37,17 +37,21 @@ def make_config(kind: str, data: Path, changes: dict) -> Config:
 
 def main() -> None:
     args = parse_args()
-    results = []
+    results, logs = [], []
     for seed in args.seeds:
         data = args.work_dir / f'data_{seed}'
         if not (data / 'annotations' / 'shapes_val.json').exists():
             make_shapes_dataset(data, seed=seed)
         results.append(test_four_ways(lambda kind, data=data: make_config(kind, data, args.cfg_options), seed,
                                       args.work_dir))
+        logs.append(trainings(args.work_dir, seed))
     print_table(results, ('APr', 'APc', 'APf', 'AP'))
+    for seed, log in zip(args.seeds, logs):
+        print(f'seed {seed}: ' + ', '.join(f'{kind} trained in {log[kind]["minutes"]} minutes' for kind in log))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(provenance(), seeds=args.seeds, results=results), indent=1))
+        args.out.write_text(json.dumps(dict(provenance(), seeds=args.seeds, results=results, trainings=logs),
+                                       indent=1))
 
 
 if __name__ == '__main__':
