@@ -89,7 +89,7 @@ def test_epochs_of_a_schedule_are_scaled(table):
     args = SimpleNamespace(cfg_options={}, epochs=30)
     scaled = table.tool['load_config'](ROOT / 'configs' / 'cifar100_lt' / 'ldam-drw_r32_ir100.py', 0, args)
     assert scaled.train_cfg.max_epochs == 30 and scaled.param_scheduler[1].milestones == [18, 24]
-    assert scaled.param_scheduler[0].end == 1 and scaled.custom_hooks[-1].begin == 24
+    assert scaled.param_scheduler[0].end == 1 and scaled.custom_hooks[-1].begin == 18
     progressive = ROOT / 'configs' / 'cifar100_lt' / 'progressively-balanced_r32_ir100.py'
     assert table.tool['load_config'](progressive, 0, args).train_dataloader.sampler.max_epochs == 30
     stage_two = table.tool['load_config'](ROOT / 'configs' / 'cifar100_lt' / 'crt_r32_ir100.py', 0, args)

@@ -73,10 +73,17 @@ def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -
 
 
 def trainings(work_dir: Path, seed: int) -> Dict[str, dict]:
-    """Of both detectors of a seed: minutes of the training, whether it was resumed, and its losses."""
-    folders = {kind: work_dir / f'{kind}_{seed}' for kind in ('baseline', 'tde')}
-    return {kind: dict(json.loads((folder / TRAINING_TIME).read_text()), losses=losses(folder))
-            for kind, folder in folders.items()}
+    """Of both detectors of a seed: minutes of the training, whether it was resumed, and its losses.
+
+    Minutes are None for a training that was stopped after its last checkpoint.
+    """
+    logs = {}
+    for kind in ('baseline', 'tde'):
+        folder = work_dir / f'{kind}_{seed}'
+        time_file = folder / TRAINING_TIME
+        times = json.loads(time_file.read_text()) if time_file.exists() else dict(minutes=None, resumed=None)
+        logs[kind] = dict(times, losses=losses(folder))
+    return logs
 
 
 def losses(work_dir: Path) -> List[Metrics]:
