@@ -154,9 +154,9 @@ class LabelAwareSmoothingLoss(ClassPriorLoss):
 class ClassBalancedLoss(ClassPriorLoss):
     """Any loss with its images weighted by class (Cui et al., CVPR 2019, arXiv 1901.05555).
 
-    The weights are those of :func:`mmcausal.class_prior.effective_number_weights`, and the mean is weighted by them, as
-    that of PyTorch's cross-entropy with class weights: it has the scale of the plain loss, however rare the classes of
-    a batch. The source divides by the number of images instead.
+    The weights are those of :func:`mmcausal.class_prior.effective_number_weights`, of mean 1 over classes, and the sum
+    is divided by the number of images. As most images are of frequent classes, the loss is smaller than the plain one:
+    a fifth on CIFAR-100-LT. Without that its gradients, which come from few images, ask for a smaller learning rate.
 
     Args:
         loss: Config of the loss, e.g. ``dict(type='CrossEntropyLoss')`` or ``dict(type='FocalLoss')`` of MMPretrain.
@@ -185,5 +185,4 @@ class ClassBalancedLoss(ClassPriorLoss):
         constants = self.constants_for(cls_score, label)  # wrong counts and labels are refused before weights begin
         if self.is_active:
             weight = constants[label] if weight is None else weight * constants[label]
-            avg_factor = weight.sum()
         return self.loss(cls_score, label, weight=weight, avg_factor=avg_factor, reduction_override=reduction_override)
