@@ -104,10 +104,12 @@ def test_class_balanced(batch, inner):
     if inner is SOFTMAX:
         per_image = F.cross_entropy(*batch, weight=torch.tensor(weights), reduction='none')
         torch.testing.assert_close(value, per_image.mean())
+        deferred = built('DeferredReweightingLoss', loss=inner, beta=0.99)(*batch, avg_factor=7)
+        torch.testing.assert_close(deferred, F.cross_entropy(*batch, weight=torch.tensor(weights)))
 
 
 def test_deferred_reweighting_of_ldam(batch):
-    loss = built('ClassBalancedLoss', loss=dict(type='mmcausal.LDAMLoss'), beta=0.9999)
+    loss = built('DeferredReweightingLoss', loss=dict(type='mmcausal.LDAMLoss'), beta=0.9999)
     runner = SimpleNamespace(model=nn.Sequential(loss), epoch=0)
     hook = DeferredReweightingHook(begin=2)
     hook.before_train(runner)
@@ -115,10 +117,12 @@ def test_deferred_reweighting_of_ldam(batch):
     for runner.epoch in range(4):  # as a resumed training would, from any epoch
         hook.before_train_epoch(runner)
         values.append(loss(*batch, avg_factor=7).item())
-    weighted = built('ClassBalancedLoss', loss=dict(type='mmcausal.LDAMLoss'), beta=0.9999)(*batch).item()
-    plain = built('LDAMLoss')(*batch).item()
-    assert values == pytest.approx([plain, plain, weighted, weighted]) and plain != pytest.approx(weighted)
-    with pytest.raises(ValueError, match='no mmcausal.ClassBalancedLoss'):
+    plain = built('LDAMLoss')(*batch, reduction_override='none').tolist()
+    weights = class_prior.effective_number_weights(COUNTS, 0.9999)[batch[1]].tolist()
+    weighted = sum(w * x for w, x in zip(weights, plain)) / sum(weights)
+    assert values == pytest.approx([sum(plain) / 7] * 2 + [weighted] * 2, rel=1e-5)
+    assert weighted != pytest.approx(sum(plain) / 7)
+    with pytest.raises(ValueError, match='no mmcausal.DeferredReweightingLoss'):
         hook.before_train(SimpleNamespace(model=nn.Linear(1, 1)))
     with pytest.raises(ValueError, match='begin must be'):
         DeferredReweightingHook(begin=-1)

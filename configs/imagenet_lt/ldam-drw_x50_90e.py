@@ -1,4 +1,4 @@
 _base_ = './ldam_x50_90e.py'
 model = dict(
-    head=dict(loss=dict(_delete_=True, type='mmcausal.ClassBalancedLoss', loss=_base_.model.head.loss)))
+    head=dict(loss=dict(_delete_=True, type='mmcausal.DeferredReweightingLoss', loss=_base_.model.head.loss)))
 custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.DeferredReweightingHook', begin=80)]

@@ -10,13 +10,13 @@ from mmcausal.registry import HOOKS
 
 @HOOKS.register_module()
 class DeferredReweightingHook(Hook):
-    """DRW (Cao et al., NeurIPS 2019, arXiv 1906.07413): ``ClassBalancedLoss`` weighs its images from an epoch on.
+    """DRW (Cao et al., NeurIPS 2019, arXiv 1906.07413): ``DeferredReweightingLoss`` weighs its images from an epoch on.
 
     Args:
         begin: Epochs to train without weights.
 
     Raises:
-        ValueError: A negative ``begin``; before training, a model without a ``ClassBalancedLoss``.
+        ValueError: A negative ``begin``; before training, a model without a ``DeferredReweightingLoss``.
     """
 
     def __init__(self, begin: int) -> None:
@@ -26,10 +26,10 @@ class DeferredReweightingHook(Hook):
         self.losses: List[nn.Module] = []
 
     def before_train(self, runner: Any) -> None:
-        from mmcausal.models import ClassBalancedLoss
-        self.losses = [m for m in unwrap(runner.model).modules() if isinstance(m, ClassBalancedLoss)]
+        from mmcausal.models import DeferredReweightingLoss
+        self.losses = [m for m in unwrap(runner.model).modules() if isinstance(m, DeferredReweightingLoss)]
         if not self.losses:
-            raise ValueError('DeferredReweightingHook found no mmcausal.ClassBalancedLoss to defer')
+            raise ValueError('DeferredReweightingHook found no mmcausal.DeferredReweightingLoss to defer')
 
     def before_train_epoch(self, runner: Any) -> None:
         for loss in self.losses:

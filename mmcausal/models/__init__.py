@@ -13,9 +13,9 @@ __all__ = [
 # What each host is needed for
 ADAPTERS = {
     'mmpretrain': [
-        'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'FineTunedClassifier', 'LDAMLoss',
-        'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'OLTRHead', 'ResNet10', 'ResNet32', 'StageTwoClassifier',
-        'TDEClassifierTTA', 'TwinResNeXt'
+        'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'DeferredReweightingLoss',
+        'FineTunedClassifier', 'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'OLTRHead', 'ResNet10',
+        'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
     ],
     'mmdet': [
         'EQLV2Loss', 'EqualizationLoss', 'SoftmaxFocalLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA',
@@ -27,6 +27,7 @@ if is_usable('mmpretrain'):
     from mmcausal.models.bbn import BBNClassifier, TwinResNeXt
     from mmcausal.models.class_prior_losses import (
         ClassBalancedLoss,
+        DeferredReweightingLoss,
         LabelAwareSmoothingLoss,
         LDAMLoss,
         LogitAdjustedLoss,

@@ -156,21 +156,17 @@ class ClassBalancedLoss(ClassPriorLoss):
 
     The weights are those of :func:`mmcausal.class_prior.effective_number_weights`, of mean 1 over classes, and the sum
     is divided by the number of images. As most images are of frequent classes, the loss is smaller than the plain one:
-    a fifth on CIFAR-100-LT. Without that its gradients, which come from few images, ask for a smaller learning rate.
+    a fifth on CIFAR-100-LT.
 
     Args:
         loss: Config of the loss, e.g. ``dict(type='CrossEntropyLoss')`` or ``dict(type='FocalLoss')`` of MMPretrain.
         beta: In [0, 1); 0 weighs all images equally.
-
-    Attributes:
-        is_active: Whether images are weighted, which :class:`mmcausal.hooks.DeferredReweightingHook` changes.
     """
 
     def __init__(self, loss: dict, beta: float = 0.9999) -> None:
         super().__init__()
         self.beta = class_prior.check_range('beta', beta, 0, 1, without_high=True)
         self.loss = MODELS.build(loss)
-        self.is_active = True
 
     def constants_of(self, counts: Tensor) -> Tensor:
         return class_prior.effective_number_weights(counts, self.beta)
@@ -182,7 +178,33 @@ class ClassBalancedLoss(ClassPriorLoss):
                 avg_factor: Optional[Any] = None,
                 reduction_override: Optional[str] = None) -> Tensor:
         """Loss of logits (N, C) and labels (N,); ``weight`` (N,) multiplies that of the class."""
-        constants = self.constants_for(cls_score, label)  # wrong counts and labels are refused before weights begin
-        if self.is_active:
-            weight = constants[label] if weight is None else weight * constants[label]
+        class_weight = self.constants_for(cls_score, label)[label]
+        weight = class_weight if weight is None else weight * class_weight
         return self.loss(cls_score, label, weight=weight, avg_factor=avg_factor, reduction_override=reduction_override)
+
+
+@MODELS.register_module()
+class DeferredReweightingLoss(ClassBalancedLoss):
+    """The weights of :class:`ClassBalancedLoss`, begun later: DRW (Cao et al., NeurIPS 2019, arXiv 1906.07413).
+
+    The sum is divided by that of the weights, as in the source, so the loss keeps its scale when they begin.
+
+    Attributes:
+        is_active: Whether images are weighted: from the start, unless :class:`mmcausal.hooks.DeferredReweightingHook`
+            says from when on.
+    """
+
+    is_active = True
+
+    def forward(self,
+                cls_score: Tensor,
+                label: Tensor,
+                weight: Optional[Tensor] = None,
+                avg_factor: Optional[Any] = None,
+                reduction_override: Optional[str] = None) -> Tensor:
+        """As in :class:`ClassBalancedLoss`; ``avg_factor`` is for the loss without weights."""
+        constants = self.constants_for(cls_score, label)  # wrong counts and labels are refused before weights begin
+        if not self.is_active:
+            return self.loss(cls_score, label, weight, avg_factor, reduction_override)
+        weight = constants[label] if weight is None else weight * constants[label]
+        return self.loss(cls_score, label, weight, weight.sum(), reduction_override)
