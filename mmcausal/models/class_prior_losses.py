@@ -3,7 +3,7 @@
 Each takes logits (N, C) and labels (N,), and goes where MMPretrain's heads take a ``loss``. Each gets the class counts
 from :class:`mmcausal.hooks.ClassPriorHook`, none from its config.
 """
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -179,8 +179,13 @@ class ClassBalancedLoss(ClassPriorLoss):
                 reduction_override: Optional[str] = None) -> Tensor:
         """Loss of logits (N, C) and labels (N,); ``weight`` (N,) multiplies that of the class."""
         class_weight = self.constants_for(cls_score, label)[label]
-        weight = class_weight if weight is None else weight * class_weight
+        weight, avg_factor = self.weigh(class_weight, weight, avg_factor)
         return self.loss(cls_score, label, weight=weight, avg_factor=avg_factor, reduction_override=reduction_override)
+
+    def weigh(self, class_weight: Tensor, weight: Optional[Tensor],
+              avg_factor: Optional[Any]) -> Tuple[Optional[Tensor], Optional[Any]]:
+        """Weight (N,) of each image, from that of its class (N,), and what their sum is divided by."""
+        return class_weight if weight is None else weight * class_weight, avg_factor
 
 
 @MODELS.register_module()
@@ -196,15 +201,10 @@ class DeferredReweightingLoss(ClassBalancedLoss):
 
     is_active = True
 
-    def forward(self,
-                cls_score: Tensor,
-                label: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[Any] = None,
-                reduction_override: Optional[str] = None) -> Tensor:
+    def weigh(self, class_weight: Tensor, weight: Optional[Tensor],
+              avg_factor: Optional[Any]) -> Tuple[Optional[Tensor], Optional[Any]]:
         """As in :class:`ClassBalancedLoss`; ``avg_factor`` is for the loss without weights."""
-        constants = self.constants_for(cls_score, label)  # wrong counts and labels are refused before weights begin
         if not self.is_active:
-            return self.loss(cls_score, label, weight, avg_factor, reduction_override)
-        weight = constants[label] if weight is None else weight * constants[label]
-        return self.loss(cls_score, label, weight, weight.sum(), reduction_override)
+            return weight, avg_factor
+        weights: Any = super().weigh(class_weight, weight, avg_factor)[0]
+        return weights, weights.sum()
