@@ -1,55 +1,58 @@
-r"""What the class prior of the training data says to samplers, losses and classifiers. Only PyTorch is needed.
+r"""Quantities derived from class counts, for samplers, losses and classifiers. Only PyTorch is needed.
 
 Shapes::
 
     counts  (C,)  training samples of each class, n_c, all at least 1
 
-Where a formula of a paper divides by a class count or takes its logarithm, a class without a training sample has no
-answer: :func:`check_class_counts` refuses it by name.
+Formulas that divide by a class count, or take its logarithm, are undefined for a class without a training sample.
+:func:`check_class_counts` refuses such classes by name.
 """
 import math
-from typing import Any, List, Optional, Sequence, Union
+from typing import List, Optional, Protocol, Sequence, Union, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from mmcausal.functional import is_number
+from mmcausal.checks import check_number
 
 __all__ = [
-    'check_class_counts', 'class_probabilities', 'effective_number_weights', 'label_aware_smoothing', 'ldam_margins',
-    'log_prior'
+    'TakesClassCounts', 'check_class_counts', 'class_probabilities', 'effective_number_weights',
+    'label_aware_smoothing', 'ldam_margins', 'log_prior'
 ]
 
 Counts = Union[Sequence[int], Tensor]
 
 
+@runtime_checkable
+class TakesClassCounts(Protocol):
+    """A module that needs the class counts of the training data, such as a loss with a class prior.
+
+    :class:`mmcausal.hooks.ClassPriorHook` looks for this method; loops of your own call it before training.
+    """
+
+    def set_class_counts(self, class_counts: Counts) -> None:
+        """Set the training samples of each of the C classes."""
+
+
 def check_class_counts(counts: Counts, num_classes: Optional[int] = None) -> Tensor:
-    """The counts as a float64 tensor (C,).
+    """Return the counts as a float64 tensor (C,).
 
     Raises:
         ValueError: Another number of classes than ``num_classes``, or a class without a training sample.
     """
     checked = torch.as_tensor(counts, dtype=torch.float64)
     if checked.dim() != 1 or num_classes not in (None, len(checked)):
-        raise ValueError(f'class counts must be one number for each of {num_classes or "C"} classes, got shape '
+        raise ValueError(f'class counts must be one number for each of {num_classes or "C"} classes, but got shape '
                          f'{tuple(checked.shape)}')
     empty: List[int] = torch.nonzero(~(checked >= 1)).flatten().tolist()
     if empty:
-        raise ValueError(f'every class needs a training sample, and {len(empty)} of {len(checked)} classes have none, '
+        raise ValueError(f'every class needs a training sample, but {len(empty)} of {len(checked)} classes have none, '
                          f'e.g. class {empty[0]} with count {checked[empty[0]]:g}')
     return checked
 
 
-def check_range(name: str, value: Any, low: float, high: float, without_high: bool = False) -> float:
-    """``value`` as a number in [low, high], or [low, high) with ``without_high``, else ``ValueError``."""
-    if not is_number(value) or not low <= value <= high or (without_high and value == high):
-        end = ')' if without_high or math.isinf(high) else ']'
-        raise ValueError(f'{name} must be a number in [{low:g}, {high:g}{end}, got {value!r}')
-    return float(value)
-
-
 def log_prior(counts: Counts) -> Tensor:
-    r"""Logarithm of the class prior :math:`n_c / \sum_k n_k` (C,).
+    r"""Return the logarithm of the class prior :math:`n_c / \sum_k n_k` (C,).
 
     >>> log_prior([2, 2]).exp()
     tensor([0.5000, 0.5000], dtype=torch.float64)
@@ -58,7 +61,7 @@ def log_prior(counts: Counts) -> Tensor:
 
 
 def class_probabilities(counts: Counts, power: float) -> Tensor:
-    r"""Probability :math:`p_c \propto n_c^q` of drawing class c (Kang et al., ICLR 2020, Eq. 1), q = ``power``.
+    r"""Return the probability :math:`p_c \propto n_c^q` of drawing class c, q = ``power`` (Kang et al., ICLR 2020).
 
     q = 1 draws images as they come, 1/2 is square-root sampling, 0 draws all classes equally often, and -1 is the
     reversed sampling of BBN.
@@ -70,7 +73,7 @@ def class_probabilities(counts: Counts, power: float) -> Tensor:
 
 
 def effective_number_weights(counts: Counts, beta: float) -> Tensor:
-    r"""Class weights (C,) of mean 1, inverse to the effective number of samples.
+    r"""Return class weights (C,) with mean 1, inverse to the effective number of samples.
 
     .. math:: w_c \propto \frac{1 - \beta}{1 - \beta^{n_c}}
 
@@ -83,26 +86,26 @@ def effective_number_weights(counts: Counts, beta: float) -> Tensor:
     >>> effective_number_weights([10, 1], beta=0.5)
     tensor([0.6671, 1.3329], dtype=torch.float64)
     """
-    counts, beta = check_class_counts(counts), check_range('beta', beta, 0, 1, without_high=True)
+    counts, beta = check_class_counts(counts), check_number('beta', beta, '[0, 1)')
     # 1 - beta^n without cancellation where beta is close to 1
     effective = -torch.expm1(counts * math.log(beta)) if beta else torch.ones_like(counts)
     return len(counts) / effective / (1 / effective).sum()
 
 
 def ldam_margins(counts: Counts, max_margin: float) -> Tensor:
-    r"""Label-distribution-aware margins (C,), proportional to :math:`n_c^{-1/4}` and at most ``max_margin``.
+    r"""Return label-distribution-aware margins (C,), proportional to :math:`n_c^{-1/4}` and at most ``max_margin``.
 
     (Cao et al., NeurIPS 2019, arXiv 1906.07413.)
 
     >>> ldam_margins([16, 1], max_margin=0.5)
     tensor([0.2500, 0.5000], dtype=torch.float64)
     """
-    counts, max_margin = check_class_counts(counts), check_range('max_margin', max_margin, 0, math.inf)
+    counts, max_margin = check_class_counts(counts), check_number('max_margin', max_margin, '[0, inf)')
     return max_margin * (counts.min() / counts)**0.25
 
 
 def label_aware_smoothing(counts: Counts, head: float, tail: float) -> Tensor:
-    r"""Label smoothing (C,) from ``tail`` at the rarest class to ``head`` at the most frequent one, concave between.
+    r"""Return label smoothing (C,): ``tail`` for the rarest class, ``head`` for the most frequent, concave between.
 
     .. math:: \epsilon_c = \epsilon_{tail} + (\epsilon_{head} - \epsilon_{tail})
               \sin \frac{\pi (n_c - n_{min})}{2 (n_{max} - n_{min})}
@@ -117,8 +120,8 @@ def label_aware_smoothing(counts: Counts, head: float, tail: float) -> Tensor:
     tensor([0.4000, 0.3121, 0.1000], dtype=torch.float64)
     """
     counts = check_class_counts(counts)
-    head, tail = (check_range(name, value, 0, 1, without_high=True) for name, value in (('head', head), ('tail', tail)))
+    head, tail = (check_number(name, value, '[0, 1)') for name, value in (('head', head), ('tail', tail)))
     if tail > head:
-        raise ValueError(f'tail must not be smoothed more than head, got tail={tail}, head={head}')
+        raise ValueError(f'tail must not be smoothed more than head, but got tail={tail}, head={head}')
     span = (counts.max() - counts.min()).clamp(min=1)
     return tail + (head - tail) * torch.sin((counts - counts.min()) / span * math.pi / 2)

@@ -23,25 +23,25 @@ steps of 1/16.
 import contextlib
 import functools
 import math
-from numbers import Integral, Real
-from typing import Any, Callable, ContextManager, Dict, Tuple, TypeVar, cast
+from typing import Any, Callable, ContextManager, Dict, NamedTuple, Tuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from mmcausal.checks import check_choice, check_integer, check_number
+
 __all__ = [
-    'NORMALIZERS', 'background_exempt', 'check_hyperparameters', 'deconfounded_logits', 'effects', 'folded_weight',
-    'head_direction', 'head_effect', 'mean_cosine', 'normalized_features', 'total_direct_effect', 'unit_heads',
-    'update_moving_average'
+    'NORMALIZERS', 'Hyperparameters', 'Normalizer', 'background_exempt', 'check_hyperparameters',
+    'deconfounded_logits', 'effects', 'folded_weight', 'head_direction', 'head_effect', 'mean_cosine',
+    'normalized_features', 'total_direct_effect', 'unit_heads', 'update_moving_average'
 ]
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
-_Norm = Callable[[Tensor], Tensor]
-_WeightNorm = Callable[[Tensor, float], Tensor]
+_Value = TypeVar('_Value')
 
 
 def _length(v: Tensor) -> Tensor:
-    """Euclidean length over the last dimension, which is kept; its gradient at zero is zero."""
+    """Return the Euclidean length over the last dimension, which is kept; its gradient at zero is zero."""
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
 
 
@@ -49,46 +49,48 @@ def _one(v: Tensor) -> Tensor:
     return v.new_ones(())
 
 
-# N(x, w) = feature part * weight part
-NORMALIZERS: Dict[str, Tuple[_Norm, _WeightNorm]] = {
-    'linear': (_one, lambda w, gamma: _one(w)),
-    'cosine': (_length, lambda w, gamma: _length(w)),
-    'capsule': (lambda x: _length(x) + 1, lambda w, gamma: _length(w)),
-    'deconfound': (_length, lambda w, gamma: _length(w) + gamma),
+class Normalizer(NamedTuple):
+    """Normaliser N(x, w) = feature(x) * weight(w, gamma) of one head.
+
+    Attributes:
+        feature: Maps features (..., D / K) to (..., 1).
+        weight: Maps weights (..., D / K) and gamma to (..., 1).
+        parameters: The hyper-parameters that change the logits or the head direction.
+    """
+    feature: Callable[[Tensor], Tensor]
+    weight: Callable[[Tensor, float], Tensor]
+    parameters: Tuple[str, ...] = ('num_heads', 'tau', 'gamma')
+
+
+NORMALIZERS: Dict[str, Normalizer] = {
+    'linear': Normalizer(_one, lambda w, gamma: _one(w), ('num_heads', )),
+    'cosine': Normalizer(_length, lambda w, gamma: _length(w), ('num_heads', 'tau')),
+    'capsule': Normalizer(lambda x: _length(x) + 1, lambda w, gamma: _length(w), ('num_heads', 'tau')),
+    'deconfound': Normalizer(_length, lambda w, gamma: _length(w) + gamma),
 }
 
 
-def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite real number, and no boolean."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+class Hyperparameters(NamedTuple):
+    """Last arguments of the functions below, in their order: ``deconfounded_logits(x, weight, *hyperparameters)``."""
+    num_heads: int = 2
+    tau: float = 16.
+    gamma: float = 1 / 32
+    normalizer: str = 'deconfound'
 
 
 def check_hyperparameters(channels: int, num_heads: int, tau: float, gamma: float, normalizer: str) -> None:
-    """Raise ``ValueError`` where K, tau, gamma or the normaliser make no classifier on ``channels`` channels."""
+    """Raise ``ValueError`` unless K, tau, gamma and the normaliser make a classifier on ``channels`` channels."""
     _check_num_heads(channels, num_heads)
-    if not (is_number(tau) and tau > 0):
-        raise ValueError(f'tau must be a positive number, got {tau!r}')
-    if not (is_number(gamma) and gamma >= 0):
-        raise ValueError(f'gamma must be a non-negative number, got {gamma!r}')
-    _check_normalizer(normalizer)
+    check_number('tau', tau, '(0, inf)')
+    check_number('gamma', gamma, '[0, inf)')
+    check_choice('normalizer', normalizer, NORMALIZERS)
 
 
 def _check_num_heads(channels: int, num_heads: int) -> None:
-    if isinstance(num_heads, bool) or not isinstance(num_heads, Integral) or num_heads < 1:
-        raise ValueError(f'num_heads must be a positive integer, got {num_heads!r}')
+    check_integer('num_heads', num_heads, 1)
     if channels % num_heads:
-        raise ValueError(f'num_heads must divide the number of feature channels: {channels} channels do not split '
+        raise ValueError(f'num_heads must divide the number of feature channels, but {channels} channels do not split '
                          f'into {num_heads} equal heads')
-
-
-def _check_normalizer(normalizer: str) -> None:
-    if normalizer not in NORMALIZERS:
-        raise ValueError(f'normalizer must be one of {sorted(NORMALIZERS)}, got {normalizer!r}')
-
-
-def _check_alpha(alpha: float) -> None:
-    if not is_number(alpha):
-        raise ValueError(f'alpha must be a finite number, got {alpha!r}')
 
 
 def _without_autocast(device: torch.device) -> ContextManager[Any]:
@@ -99,8 +101,10 @@ def _without_autocast(device: torch.device) -> ContextManager[Any]:
 def _full_precision(function: _Function) -> _Function:
     """Run ``function`` in float32 at least, whatever autocast or half-precision inputs ask for."""
 
-    def upcast(value: Any) -> Any:
-        return value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
+    def upcast(value: _Value) -> _Value:
+        if not isinstance(value, Tensor):
+            return value
+        return cast(_Value, value.to(torch.promote_types(value.dtype, torch.float32)))
 
     @functools.wraps(function)
     def wrapper(first: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -124,7 +128,7 @@ def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: flo
                normalizer: str) -> Tuple[Tensor, Tensor]:
     """Features (N, K, D/K), and scaled weights (C, K, D/K), each divided by its part of the normaliser."""
     if x.shape[-1] != weight.shape[-1]:
-        raise ValueError(f'x and weight must have the same number of channels, got {tuple(x.shape)} and '
+        raise ValueError(f'x and weight must have the same number of channels, but got {tuple(x.shape)} and '
                          f'{tuple(weight.shape)}')
     check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
     return _normalize_features(x, num_heads, normalizer), _normalize_weights(weight, num_heads, tau, gamma, normalizer)
@@ -132,20 +136,21 @@ def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: flo
 
 def _normalize_features(x: Tensor, num_heads: int, normalizer: str) -> Tensor:
     heads = _heads(x, num_heads)
-    return _divide(heads, NORMALIZERS[normalizer][0](heads))
+    return _divide(heads, NORMALIZERS[normalizer].feature(heads))
 
 
 def _normalize_weights(weight: Tensor, num_heads: int, tau: float, gamma: float, normalizer: str) -> Tensor:
-    scale = 1. if normalizer == 'linear' else tau / num_heads
+    parts = NORMALIZERS[normalizer]
+    scale = tau / num_heads if 'tau' in parts.parameters else 1.
     heads = _heads(weight, num_heads)
-    return scale * _divide(heads, NORMALIZERS[normalizer][1](heads, gamma))
+    return scale * _divide(heads, parts.weight(heads, gamma))
 
 
 def _directions(mean_feature: Tensor, heads: Tensor) -> Tensor:
     """The head direction (K, D/K) for features or weights (..., K, D/K)."""
     num_heads, channels = heads.shape[-2:]
     if mean_feature.shape != (num_heads * channels, ):
-        raise ValueError(f'mean_feature must have one value for each of {num_heads * channels} channels, got shape '
+        raise ValueError(f'mean_feature must have one value for each of {num_heads * channels} channels, but got shape '
                          f'{tuple(mean_feature.shape)}')
     return _heads(head_direction(mean_feature, num_heads), num_heads)
 
@@ -270,7 +275,7 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
     >>> total_direct_effect(x, weight, torch.tensor([2., 0.]), alpha=1., num_heads=1, tau=1., gamma=0.)
     tensor([[0.6400, 0.4800]])
     """
-    _check_alpha(alpha)
+    check_number('alpha', alpha, '(-inf, inf)')
     total, head = effects(x, weight, mean_feature, num_heads, tau, gamma, normalizer)
     return torch.sub(total, head, alpha=alpha)
 
@@ -283,7 +288,7 @@ def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconf
     tensor([[0.6000, 0.8000]])
     """
     _check_num_heads(x.shape[-1], num_heads)
-    _check_normalizer(normalizer)
+    check_choice('normalizer', normalizer, NORMALIZERS)
     return _normalize_features(x, num_heads, normalizer).flatten(-2)
 
 
@@ -300,7 +305,7 @@ def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads:
             [0.0000, 0.6000]])
     """
     check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
-    _check_alpha(alpha)
+    check_number('alpha', alpha, '(-inf, inf)')
     weights = _normalize_weights(weight, num_heads, tau, gamma, normalizer)
     direction = _directions(mean_feature, weights)
     along = (weights * direction).sum(-1, keepdim=True) * direction
@@ -331,11 +336,12 @@ def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) 
     tensor([[0.3333, 0.3333, 0.3333]])
     """
     if logits.shape != tde_logits.shape:
-        raise ValueError(f'logits and tde_logits must have one shape, got {tuple(logits.shape)} and '
+        raise ValueError(f'logits and tde_logits must have one shape, but got {tuple(logits.shape)} and '
                          f'{tuple(tde_logits.shape)}')
     classes = logits.shape[-1]
     if classes < 2 or not -classes <= background < classes:
-        raise ValueError(f'background must be the index of one of at least two classes, got {background} of {classes}')
+        raise ValueError(f'background must be the index of one of at least two classes, but got {background} of '
+                         f'{classes}')
     is_background = torch.arange(classes, device=logits.device) == background % classes
     log_p = logits.log_softmax(-1)
     log_foreground = log_p.masked_fill(is_background, -math.inf).logsumexp(-1, keepdim=True)
@@ -356,6 +362,5 @@ def update_moving_average(mean_feature: Tensor, batch_mean: Tensor, momentum: fl
     >>> update_moving_average(torch.tensor([1., 0.]), torch.tensor([0., 1.]), momentum=0.75)
     tensor([0.7500, 0.2500])
     """
-    if not (is_number(momentum) and 0 <= momentum < 1):
-        raise ValueError(f'momentum must be in [0, 1), got {momentum!r}')
+    check_number('momentum', momentum, '[0, 1)')
     return momentum * mean_feature + (1 - momentum) * batch_mean

@@ -1,7 +1,7 @@
-"""The packages that mmcausal plugs into, each one optional, and the versions it is known to work with."""
+"""The packages that mmcausal plugs into. Each is optional; the versions are those known to work."""
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Dict, Tuple
 
 # host: lowest version, first version that is too new, how to get it. tools/setup_env.sh installs a set that fits.
 HOSTS: Dict[str, Tuple[str, str, str]] = {
@@ -14,31 +14,31 @@ BUILT_ON_MMCV = ('mmpretrain', 'mmdet')
 
 
 def is_installed(host: str) -> bool:
-    """Whether the package is there at all; its version is :func:`require_host`'s business."""
+    """Return whether the package is installed, in any version."""
     return find_spec(host) is not None
 
 
 def require_host(host: str) -> None:
-    """Raise ``ImportError`` with the host's name, the version found and the range wanted, unless it is usable."""
+    """Raise ``ImportError`` unless the host is usable; it names the host, the version found and the range supported."""
     if host in BUILT_ON_MMCV:
         require_host('mmcv')
     lowest, too_new, remedy = HOSTS[host]
-    wanted = f'mmcausal needs {host} >= {lowest}, < {too_new} for this'
+    wanted = f'mmcausal needs {host}>={lowest},<{too_new} for this'
     if not is_installed(host):
-        raise ImportError(f'{wanted}, and found none. {remedy}.')
+        raise ImportError(f'{wanted}, but it is not installed. Run: {remedy}')
     try:
         found = import_module(host).__version__
     except AssertionError as error:  # how OpenMMLab's packages refuse a release of one another
-        raise ImportError(f'{wanted}, and {host} cannot be imported: {error}') from error
+        raise ImportError(f'{wanted}, but {host} cannot be imported: {error}') from error
     if not _release(lowest) <= _release(found) < _release(too_new):
-        raise ImportError(f'{wanted}, and found {host} {found}. {remedy}.')
+        raise ImportError(f'{wanted}, but found {host} {found}. Run: {remedy}')
     if host == 'mmdet' and not is_installed('mmcv._ext'):
-        raise ImportError(f'mmcausal needs mmcv with its compiled operators for mmdet, and found one without. '
-                          f'{HOSTS["mmcv"][2]}.')
+        raise ImportError('mmcausal needs mmcv with its compiled operators for mmdet, but found one without them. Run: '
+                          f'{HOSTS["mmcv"][2]}')
 
 
 def is_usable(host: str) -> bool:
-    """Whether what needs the host can be imported; :func:`require_host` says why not."""
+    """Return whether components for the host can be imported; :func:`require_host` says why not."""
     try:
         require_host(host)
     except ImportError:
@@ -46,20 +46,8 @@ def is_usable(host: str) -> bool:
     return True
 
 
-def explain_missing(package: str, adapters: Dict[str, List[str]]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package with names that need a host, by host: it says what is wrong with that host."""
-
-    def module_getattr(name: str) -> Any:
-        for host, names in adapters.items():
-            if name in names:
-                require_host(host)
-        raise AttributeError(f'module {package!r} has no attribute {name!r}')
-
-    return module_getattr
-
-
 def _release(version: str) -> Tuple[int, ...]:
-    """The leading numbers of a version: '1.2.0rc1' -> (1, 2, 0)."""
+    """Return the leading numbers of a version: '1.2.0rc1' -> (1, 2, 0)."""
     numbers = []
     for part in version.split('.')[:3]:
         digits = part[:len(part) - len(part.lstrip('0123456789'))]

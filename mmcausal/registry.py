@@ -1,7 +1,8 @@
-"""mmcausal's nodes in MMEngine's registry tree: ``type='mmcausal.X'`` finds X with no ``custom_imports``."""
+"""Nodes of mmcausal in MMEngine's registry tree: ``type='mmcausal.X'`` finds X without ``custom_imports``."""
 from importlib import import_module
-from typing import Any
+from typing import Optional
 
+from mmcausal.components import MODULE_OF, nearest_name
 from mmcausal.hosts import require_host
 
 require_host('mmengine')
@@ -20,13 +21,20 @@ __all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', '
 
 
 class Registry(MMEngineRegistry):
-    """Same as MMEngine's, except that a component whose host is missing is an ``ImportError`` that names it."""
+    """Same as MMEngine's, except that the error for a component that is not found says why.
 
-    def get(self, key: str) -> Any:
+    Raises:
+        ImportError: In :meth:`get`, for a component of a missing host; it names the host.
+        KeyError: In :meth:`get`, for a misspelt component; it suggests the nearest name.
+    """
+
+    def get(self, key: str) -> Optional[type]:
         component = super().get(key)
-        if component is None:
-            for location in self._locations:  # a package says what is wrong with the host of a name
-                getattr(import_module(location), key.split('.')[-1], None)
+        name = key.split('.')[-1]
+        if component is None and name in MODULE_OF:
+            import_module(MODULE_OF[name])  # raises the ImportError of its host
+        elif component is None and nearest_name(name):
+            raise KeyError(f'mmcausal has no component {name!r}{nearest_name(name)}')
         return component
 
 

@@ -6,7 +6,7 @@ from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from mmcausal.models.tde_roi_heads import box_heads
+from mmcausal.models.roi_heads.tde_roi_heads import box_heads
 from mmcausal.registry import MODELS
 
 CONFIGS = Path(__file__).parent.parent / 'configs' / 'lvis'

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmcausal.evaluation import sweep_alpha
-from mmcausal.evaluation.alpha_sweep import CHUNK
+from mmcausal.analysis import sweep_alpha
+from mmcausal.analysis.alpha_sweep import CHUNK
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import DeconfoundLinear
 

@@ -144,7 +144,7 @@ def test_bad_arguments(name, change, words):
 def test_counts_must_be_known_whole_and_fit(batch):
     with pytest.raises(RuntimeError, match='ClassPriorHook'):
         MODELS.build(dict(type='mmcausal.LDAMLoss'))(*batch)
-    with pytest.raises(ValueError, match='counts of 3 classes and logits of 4'):
+    with pytest.raises(ValueError, match='counts of 3 classes, but got logits of 4'):
         built('LDAMLoss', [3, 2, 1])(*batch)
     with pytest.raises(ValueError, match=r'1 of 4 classes have none, e.g. class 2 with count 0'):
         built('LDAMLoss', [3, 2, 0, 1])
@@ -165,7 +165,7 @@ def test_hook_passes_the_training_counts():
     torch.testing.assert_close(loss.constants.exp(), torch.tensor(COUNTS) / 625.)
     with pytest.raises(ValueError, match=r"needs metainfo\['class_counts'\]"):
         hook.before_train(runner_with(nn.Sequential(loss), 'train'))
-    with pytest.raises(ValueError, match='no module that asks'):
+    with pytest.raises(ValueError, match='no module with set_class_counts'):
         hook.before_train(runner_with(nn.Linear(1, 1), 'train', class_counts=COUNTS))
 
 

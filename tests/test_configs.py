@@ -1,4 +1,8 @@
+import functools
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ FAMILY = [path for path in LEAVES if path.stem.split('_')[0].replace('-tde', '')
 # The other systems of the tables: what of a config each may change
 OTHERS = {path: path.stem.split('_')[0] for path in LEAVES
           if path not in FAMILY and not path.stem.startswith('linear')}
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEAD, LOSS, SAMPLER = 'model.head.', 'model.head.loss.', 'train_dataloader.sampler.'
 STAGE_TWO = ('load_from', 'model.type', 'model.head.', SAMPLER, 'train_cfg.max_epochs', 'param_scheduler',
              'custom_hooks')
@@ -36,18 +41,28 @@ ALLOWED = {
 }
 
 
+@functools.lru_cache(maxsize=None)
+def load(path):
+    return Config.fromfile(path)
+
+
 def baseline(path):
     return path.with_name('linear_' + path.stem.split('_', 1)[1] + '.py')
 
 
 def loaders(cfg):
-    return [loader for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader) if loader]
+    return [cfg[name] for name in LOADERS if cfg[name]]
 
 
 def flatten(value, prefix=''):
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in flatten(item, f'{prefix}{key}.').items()}
     return {prefix[:-1]: value}
+
+
+def changed(path, other):
+    own, base = (flatten(load(p).to_dict()) for p in (path, other))
+    return {key for key in own.keys() | base.keys() if own.get(key) != base.get(key)}
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: f'{path.parent.name}/{path.stem}')
@@ -74,7 +89,7 @@ def test_config_loads_builds_dumps_and_reloads(path, tmp_path):
 @pytest.mark.parametrize('path', [path for path in LEAVES if '_ir' in path.stem],
                          ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_classes_are_as_imbalanced_as_the_name_says(path):
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     init_default_scope(cfg.default_scope)
     counts = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True)).metainfo['class_counts']
     ratio = int(re.search(r'_ir(\d+)', path.stem).group(1))
@@ -85,22 +100,26 @@ def test_classes_are_as_imbalanced_as_the_name_says(path):
         assert loader.dataset.imbalance_ratio == ratio
 
 
+@pytest.mark.parametrize('path', [path for path in LEAVES if path.stem.endswith(('_ir50', '_ir10'))],
+                         ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_less_imbalanced_config_changes_only_the_ratio(path):
+    ir100 = path.with_name(re.sub(r'_ir\d+', '_ir100', path.name))
+    assert changed(path, ir100) == {f'{loader}.dataset.imbalance_ratio' for loader in LOADERS}
+
+
 @pytest.mark.parametrize('path', OTHERS, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_other_systems_change_only_what_they_are_about(path):
-    cfg, base = (Config.fromfile(p) for p in (path, baseline(path)))
-    own, plain = flatten(cfg.to_dict()), flatten(base.to_dict())
-    changed = {key for key in own.keys() | plain.keys() if own.get(key) != plain.get(key)}
+    keys = changed(path, baseline(path))
     allowed = ALLOWED.get(OTHERS[path], (HEAD, 'custom_hooks'))
-    assert changed and all(key.startswith(allowed) for key in changed), changed
-    if 'load_from' in changed:  # stage one is the baseline, trained to its end, where the host puts it
-        assert cfg.load_from == f'work_dirs/{baseline(path).stem}/epoch_{base.train_cfg.max_epochs}.pth'
+    assert keys and all(key.startswith(allowed) for key in keys), keys
+    if 'load_from' in keys:  # stage one is the baseline, trained to its end, where the host puts it
+        epochs = load(baseline(path)).train_cfg.max_epochs
+        assert load(path).load_from == f'work_dirs/{baseline(path).stem}/epoch_{epochs}.pth'
 
 
 @pytest.mark.parametrize('path', [path for path in FAMILY if path not in HOLDOUT],
                          ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_config_differs_from_its_baseline_by_the_method(path):
-    own, base = (flatten(Config.fromfile(p).to_dict()) for p in (path, baseline(path)))
-    changed = {key for key in own.keys() | base.keys() if own.get(key) != base.get(key)}
     allowed = {'model.head.type', 'custom_hooks'}
     if '-tde' in path.stem:
         allowed.add('model.head.alpha')
@@ -108,20 +127,17 @@ def test_config_differs_from_its_baseline_by_the_method(path):
         allowed |= {'model.head.num_heads', 'model.head.gamma'}
     if path.stem.startswith(('cosine', 'capsule')):
         allowed.add('model.head.normalizer')
-    assert changed == allowed
-    assert own['custom_hooks'] == base['custom_hooks'] + [dict(type='mmcausal.HeadDirectionHook')]
+    assert changed(path, baseline(path)) == allowed
+    assert load(path).custom_hooks == load(baseline(path)).custom_hooks + [dict(type='mmcausal.HeadDirectionHook')]
 
 
 @pytest.mark.parametrize('path', HOLDOUT, ids=lambda path: path.parent.name)
 def test_holdout_validates_on_training_images(path):
-    cfg = Config.fromfile(path)
-    own, base = (flatten(Config.fromfile(p).to_dict())
-                 for p in (path, path.with_name(path.name.replace('_holdout', ''))))
-    changed = {key for key in own.keys() | base.keys() if own.get(key) != base.get(key)}
-    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-    assert changed == {f'{loader}.dataset.val_per_class' for loader in loaders} | {'val_dataloader.dataset.split'}
+    cfg, original = load(path), path.with_name(path.name.replace('_holdout', ''))
+    per_class = {f'{loader}.dataset.val_per_class' for loader in LOADERS}
+    assert changed(path, original) == per_class | {'val_dataloader.dataset.split'}
     assert cfg.val_dataloader.dataset.split == 'val' and cfg.test_dataloader.dataset.split == 'test'
-    assert len({cfg[loader].dataset.val_per_class for loader in loaders}) == 1
+    assert len({cfg[loader].dataset.val_per_class for loader in LOADERS}) == 1
 
 
 def test_metafiles_list_every_config_once():
@@ -133,3 +149,41 @@ def test_metafiles_list_every_config_once():
     assert sorted(model['Config'] for model in models) == sorted(leaves)
     assert len({model['Name'] for model in models}) == len(models)
     assert {model['In Collection'] for model in models} == collections
+
+
+def write_metafiles(root, *arguments):
+    command = [sys.executable, 'tools/write_metafiles.py', *arguments]
+    return subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_metafiles_are_as_the_script_writes_them():
+    done = write_metafiles(ROOT.parent, '--check')
+    assert done.returncode == 0, done.stdout
+
+
+def test_script_updates_entries_and_keeps_everything_else(tmp_path):
+    for folder in ('configs/_base_', 'configs/digits_lt'):
+        shutil.copytree(ROOT.parent / folder, tmp_path / folder)
+    (tmp_path / 'tools').mkdir()
+    shutil.copy(ROOT.parent / 'tools' / 'write_metafiles.py', tmp_path / 'tools')
+    folder = tmp_path / 'configs' / 'digits_lt'
+    metafile = folder / 'metafile.yml'
+    (folder / 'deconfound_small_ir100.py').rename(folder / 'cosine_small_ir100.py')
+    content = yaml.safe_load(metafile.read_text())
+    tde, _, linear = content['Models']
+    tde.update(Results=[dict(Task='Image Classification')], Metadata=dict(Epochs=60))
+    metafile.write_text(yaml.dump(dict(content, Collections=[dict(Name='De-confound-TDE')])))
+
+    before = metafile.read_text()
+    done = write_metafiles(tmp_path, '--check')
+    assert done.returncode == 1 and metafile.read_text() == before
+    assert done.stdout.splitlines()[-2:] == ['model-index.yml', 'configs/digits_lt/metafile.yml']
+    assert write_metafiles(tmp_path).returncode == 0
+    cosine = {'Name': 'cosine_small_ir100_digits_lt', 'In Collection': 'De-confound-TDE',
+              'Config': 'configs/digits_lt/cosine_small_ir100.py', 'Metadata': linear['Metadata']}
+    tde['Metadata'].update(linear['Metadata'])
+    assert yaml.safe_load(metafile.read_text()) == dict(
+        Collections=[dict(Name='De-confound-TDE')], Models=[cosine, tde, linear])
+    index = yaml.safe_load((tmp_path / 'model-index.yml').read_text())
+    assert index == dict(Import=['configs/digits_lt/metafile.yml'])
+    assert write_metafiles(tmp_path, '--check').returncode == 0

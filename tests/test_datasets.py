@@ -41,7 +41,7 @@ def test_digits_splits_are_disjoint_and_balanced():
     assert not images['train'] & images['test'] and not images['val'] & images['test']
     assert np.bincount(splits['test'].get_gt_labels()).tolist() == [50] * 10
     assert np.bincount(splits['train'].get_gt_labels()).tolist() == splits['test'].metainfo['class_counts']
-    with pytest.raises(ValueError, match="split must be one of .*, got 'dev'"):
+    with pytest.raises(ValueError, match="split must be one of .*, but got 'dev'"):
         LongTailedDigits(split='dev')
 
 
@@ -65,9 +65,9 @@ def test_cifar_sets_a_validation_split_aside(cifar100_root):
     assert not images[0] & images[1]
 
 
-@pytest.mark.parametrize('change, words', [(dict(split='dev'), "split must be one of .*, got 'dev'"),
+@pytest.mark.parametrize('change, words', [(dict(split='dev'), "split must be one of .*, but got 'dev'"),
                                            (dict(split='val'), "split='val' is empty"),
-                                           (dict(val_per_class=500), r'val_per_class must be in \[0, 500\), got 500'),
+                                           (dict(val_per_class=500), r'val_per_class must be in \[0, 500\), but got 5'),
                                            (dict(val_per_class=-1), 'got -1')])
 def test_cifar_refuses_bad_splits(change, words):
     with pytest.raises(ValueError, match=words):

@@ -153,7 +153,7 @@ def test_tde_of_decoupled_classifiers(layer):
     x, mean = torch.randn(5, 6), torch.rand(6)
     layer.eval().mean_feature.copy_(mean)
     layer.alpha = 1.5
-    expected = functional.total_direct_effect(x, layer.class_weight(), mean, 1.5, num_heads=1,
+    expected = functional.total_direct_effect(x, layer.effective_weight(), mean, 1.5, num_heads=1,
                                               normalizer=layer.normalizer)
     torch.testing.assert_close(layer(x), expected)
     assert not torch.allclose(layer(x), layer.total_effect(x))
@@ -185,7 +185,7 @@ def test_second_stage_needs_the_first(stage_one, tmp_path):
     key = next(key for key in checkpoint['state_dict'] if key.endswith('weight'))
     checkpoint['state_dict'][key] = torch.zeros(1, 2)
     torch.save(checkpoint, tmp_path / 'wide.pth')
-    with pytest.raises(ValueError, match=r'has shape .* here, and \(1, 2\) in the checkpoint'):
+    with pytest.raises(ValueError, match=r'has shape .* here, but \(1, 2\) in the checkpoint'):
         train_stage_two(tmp_path / 'wide', str(tmp_path / 'wide.pth'), {})
     with pytest.raises(RuntimeError, match='LWSLinear scales the class weights of a trained classifier'):
         LWSLinear(4, 3).train()(torch.randn(2, 4))
@@ -224,7 +224,7 @@ def test_bbn_loss_is_that_of_its_equations():
     logits = model.head.fc(2 * torch.cat([share * features[0], (1 - share) * features[1]], 1))
     expected = share * F.cross_entropy(logits, labels[0::2]) + (1 - share) * F.cross_entropy(logits, labels[1::2])
     torch.testing.assert_close(value, expected)
-    with pytest.raises(ValueError, match='needs pairs of images, got 5'):
+    with pytest.raises(ValueError, match='needs pairs of images, but got 5'):
         model.loss(images[:5], samples[:5])
     with pytest.raises(ValueError, match='needs a backbone with twin blocks'):
         MODELS.build(dict(bbn(), backbone=dict(type='mmcausal.SmallConvNet', in_channels=1)))
@@ -328,5 +328,5 @@ def test_oltr_needs_centroids():
         head((torch.randn(1, 4, 2, 3), ))
     with pytest.raises(ValueError, match='centroid_weight must be'):
         oltr_head(centroid_weight=-1)
-    with pytest.raises(ValueError, match='fills the memory of an mmcausal.OLTRHead, got Linear'):
+    with pytest.raises(ValueError, match='fills the memory of an mmcausal.OLTRHead, but got Linear'):
         ClassMeansHook().before_train(SimpleNamespace(model=torch.nn.Linear(1, 1), iter=0))

@@ -41,13 +41,13 @@ import mmcausal.{module}
 '''
 
 
-@pytest.mark.parametrize('host, module', [('mmengine', 'registry'), ('mmpretrain', 'models.deconfound_head'),
-                                          ('mmpretrain', 'datasets.cifar_lt'), ('mmcv', 'models.resnet32')])
+@pytest.mark.parametrize('host, module', [('mmengine', 'registry'), ('mmpretrain', 'models.heads'),
+                                          ('mmpretrain', 'datasets.cifar_lt'), ('mmcv', 'models.backbones')])
 def test_missing_or_old_host_is_named(host, module):
     missing = run(MISSING.format(host=host, module=module))
-    assert re.search(rf'ImportError: mmcausal needs {host} >= [\d.]+, < [\d.]+ .*found none', missing.stderr)
+    assert re.search(rf'ImportError: mmcausal needs {host}>=[\d.]+,<[\d.]+ .*it is not installed', missing.stderr)
     old = run(OLD.format(host=host, module=module))
-    assert re.search(rf'ImportError: mmcausal needs {host} >= .*found {host} 0.1.2', old.stderr), old.stderr
+    assert re.search(rf'ImportError: mmcausal needs {host}>=.*found {host} 0.1.2', old.stderr), old.stderr
 
 
 # A config names a component whose host is not there
@@ -63,7 +63,7 @@ registry.build(dict(type='mmcausal.{name}'))
     ('mmdet', 'METRICS', 'LVISMetric'), ('mmdet', 'HOOKS', 'DetectorCheckHook')])
 def test_a_config_hears_of_a_missing_host(host, registry, name):
     result = run(MISSING.format(host=host, module='registry') + BUILD.format(registry=registry, name=name))
-    assert re.search(rf'ImportError: mmcausal needs {host} >= .*found none', result.stderr), result.stderr
+    assert re.search(rf'ImportError: mmcausal needs {host}>=.*it is not installed', result.stderr), result.stderr
 
 
 @pytest.mark.parametrize('package', ['hooks', 'datasets', 'evaluation', 'models', 'registry'])
@@ -71,7 +71,7 @@ def test_packages_name_a_missing_mmengine(package):
     name = dict(datasets='ClassPowerSampler', evaluation='ShotAccuracy', models='DeconfoundLinear',
                 hooks='HeadDirectionHook', registry='MODELS')[package]
     result = run(MISSING.format(host='mmengine', module='hosts') + f'from mmcausal.{package} import {name}')
-    assert 'ImportError: mmcausal needs mmengine >= ' in result.stderr, result.stderr
+    assert 'ImportError: mmcausal needs mmengine>=' in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize('spoil', [

@@ -47,7 +47,7 @@ def test_images_in_logits_out():
 
 
 def test_what_cannot_be_deployed_is_refused():
-    with pytest.raises(ValueError, match='head.fc must be a DeconfoundLinear, got a Linear'):
+    with pytest.raises(ValueError, match='head.fc must be a TDELinear, but got a Linear'):
         DeployedClassifier(digits_classifier(dict(type='LinearClsHead')))
     with pytest.raises(RuntimeError, match='HeadDirectionHook'):
         DeployedClassifier(digits_classifier(dict(type='mmcausal.DeconfoundHead', alpha=1.)))

@@ -1,6 +1,5 @@
 """Every detection config loads, builds, dumps, reloads, and differs from its baseline by the method alone."""
 import copy
-import functools
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from detectors import as_list, heads_of
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from test_configs import flatten
+from test_configs import changed, load
 
 from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import DATASETS, HOOKS, MODELS
@@ -18,11 +17,6 @@ LEAVES = sorted(path for folder in ('lvis', 'shapes_lvis') for path in (ROOT / f
 METHODS = ('deconfound', 'tde', 'cosine', 'cosine-tde', 'capsule', 'capsule-tde', 'seesaw-tde')
 
 
-@functools.lru_cache(maxsize=None)
-def load(path):
-    return Config.fromfile(path)
-
-
 def method(path):
     return path.stem.split('_')[1]
 
@@ -30,11 +24,6 @@ def method(path):
 def baseline(path):
     name = 'seesaw' if method(path) == 'seesaw-tde' else 'baseline'
     return path.with_name(path.name.replace(f'_{method(path)}_', f'_{name}_', 1))
-
-
-def changed(path, other):
-    own, base = (flatten(load(p).to_dict()) for p in (path, other))
-    return {key for key in own.keys() | base.keys() if own.get(key) != base.get(key)}
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: f'{path.parent.name}/{path.stem}')

@@ -23,8 +23,7 @@ def test_without_background_exemption(tmp_path):
     cfg.dump(tmp_path / 'tde.py')
     runner = Runner.from_cfg(cfg)
     for head in runner.model.roi_head.bbox_head:
-        head.fc_cls.observe(torch.rand(4, head.fc_cls.in_features))
-        head.fc_cls.observe_foreground(torch.ones(4, dtype=torch.bool))
+        head.fc_cls.observe(torch.rand(4, head.fc_cls.in_features), torch.ones(4, dtype=torch.bool))
         head.fc_cls.update_direction(0.)
     torch.save(runner.model.state_dict(), tmp_path / 'random.pth')
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmcausal.evaluation import ShotAccuracy, sweep_alpha
+from mmcausal.analysis import sweep_alpha
+from mmcausal.evaluation import ShotAccuracy
 from mmcausal.models import DeconfoundLinear
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmcausal.evaluation import FeatureStore, ShotAccuracy, hash_config, hash_dataset, image_keys, sweep_alpha
+from mmcausal.analysis import FeatureStore, hash_config, hash_dataset, image_keys, sweep_alpha
+from mmcausal.evaluation import ShotAccuracy
 from mmcausal.models import DeconfoundLinear
 
 IDENTITY = dict(checkpoint='abc', dataset='def')
@@ -23,7 +24,7 @@ def test_a_stopped_pass_goes_on_where_it_was(tmp_path):
     assert store.is_complete
     again = FeatureStore(tmp_path / 'store', IDENTITY, 7, 4)
     assert np.array_equal(again.features, features.numpy()) and np.array_equal(again.labels, labels.numpy())
-    with pytest.raises(ValueError, match='lacks 0 images, got 1'):
+    with pytest.raises(ValueError, match='lacks 0 images, but got 1'):
         again.append(features[:1], labels[:1])
 
 
@@ -44,7 +45,7 @@ def test_features_of_something_else_are_refused(tmp_path, key, value):
         arguments['identity'] = dict(IDENTITY, **{key: value})
     else:
         arguments[key] = value
-    with pytest.raises(ValueError, match=f'features of another {key}: .* wanted {value!r}'):
+    with pytest.raises(ValueError, match=f'features of another {key}: .*expected {value!r}'):
         FeatureStore(tmp_path, **arguments)
     assert FeatureStore(tmp_path, IDENTITY, 2, 4).is_complete  # nothing is lost
 
@@ -81,8 +82,8 @@ def test_features_that_do_not_fit_are_refused(tmp_path):
     for features, labels, words in (
         (torch.tensor([[1., 2., 3., 4.], [1., 2., 3., 1e5]]), torch.zeros(2), 'image 2 are not finite in float16'),
         (torch.full((1, 4), float('nan')), torch.zeros(1), 'image 1 are not finite'),
-        (torch.ones(1, 4), torch.zeros(2), r'shape \(2, 4\), got \(1, 4\)'),
-        (torch.ones(2, 1), torch.zeros(2), r'shape \(2, 4\), got \(2, 1\)')):
+        (torch.ones(1, 4), torch.zeros(2), r'shape \(2, 4\), but got \(1, 4\)'),
+        (torch.ones(2, 1), torch.zeros(2), r'shape \(2, 4\), but got \(2, 1\)')):
         with pytest.raises(ValueError, match=words):
             store.append(features, labels)
     assert store.num_done == 1

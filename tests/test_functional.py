@@ -148,11 +148,11 @@ def test_moving_average_has_the_direction_of_the_papers_sum():
 
 @pytest.mark.parametrize('change, words', [
     (dict(num_heads=3), '8 channels do not split into 3'),
-    (dict(num_heads=0), 'num_heads must be a positive integer, got 0'),
-    (dict(tau=-1.), 'tau must be a positive number, got -1.0'),
-    (dict(tau=math.nan), 'tau must be'), (dict(tau='16'), "tau must be a positive number, got '16'"),
-    (dict(gamma=-0.1), 'gamma must be a non-negative number, got -0.1'),
-    (dict(normalizer='euclid'), "normalizer must be one of .*, got 'euclid'"),
+    (dict(num_heads=0), 'num_heads must be an integer of at least 1, but got 0'),
+    (dict(tau=-1.), r'tau must be a number in \(0, inf\), but got -1.0'),
+    (dict(tau=math.nan), 'tau must be'), (dict(tau='16'), r"tau must be a number in \(0, inf\), but got '16'"),
+    (dict(gamma=-0.1), r'gamma must be a number in \[0, inf\), but got -0.1'),
+    (dict(normalizer='euclid'), "normalizer must be one of .*, but got 'euclid'"),
 ])
 def test_bad_hyperparameters(change, words):
     x, weight, _ = make()
@@ -165,7 +165,7 @@ def test_bad_tensors_and_momentum():
     with pytest.raises(ValueError, match='same number of channels'):
         functional.deconfounded_logits(x, weight[:, :4])
     for momentum in (1., -0.1, math.nan):
-        with pytest.raises(ValueError, match='momentum must be in'):
+        with pytest.raises(ValueError, match='momentum must be a number in'):
             functional.update_moving_average(mean, mean, momentum)
     for classes, background in ((1, 0), (5, 5), (5, -6)):
         with pytest.raises(ValueError, match='background must be'):

@@ -148,10 +148,10 @@ def test_pictures_of_a_wrapped_classifier(tmp_path):
 
 def test_pictures_need_a_classifier_and_their_packages():
     for interval in (0, -1, 1.5, True, None):
-        with pytest.raises(ValueError, match=f'interval must be an integer of at least 1, got {interval}'):
+        with pytest.raises(ValueError, match=f'interval must be an integer of at least 1, but got {interval}'):
             PicturesHook(interval=interval)
     hook, data = PicturesHook(), SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
-    with pytest.raises(ValueError, match='one DeconfoundLinear, got 0'):
+    with pytest.raises(ValueError, match='one TDELinear, but got 0'):
         hook.before_test_epoch(SimpleNamespace(model=torch.nn.Linear(1, 1), test_dataloader=data))
     with mock.patch('mmcausal.hooks.pictures_hook.is_installed', lambda package: False):
         with pytest.raises(ImportError, match='needs torchmetrics, matplotlib'):
@@ -170,7 +170,7 @@ def test_several_optimisers_are_refused():
     parameter = torch.nn.Parameter(torch.zeros(1))
     wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD([parameter], lr=0.1, momentum=0.9)))
     for momentum in ('auto', 0.9):
-        with pytest.raises(ValueError, match=r"one optimiser, got an OptimWrapperDict of \['a'\]"):
+        with pytest.raises(ValueError, match=r"one optimiser, but got an OptimWrapperDict of \['a'\]"):
             HeadDirectionHook(momentum).before_train(
                 SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=wrapper))
 
@@ -183,7 +183,7 @@ def test_bad_use(tmp_path):
     with pytest.raises(ValueError, match='found neither momentum nor betas in SGD'):
         HeadDirectionHook().before_train(SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=without))
     runner = SimpleNamespace(model=torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match='needs a model with a DeconfoundLinear, .* got Linear'):
+    with pytest.raises(ValueError, match='needs a model with a TDELinear such as DeconfoundLinear, .* got Linear'):
         HeadDirectionHook().before_train(runner)
 
 
@@ -236,8 +236,8 @@ def observe_foreground_on_a_rank(rank, folder):
         for index, layer in enumerate(stages):
             background = torch.full((2, 8), 100.)
             foreground = rank_batch(rank, step) + index
-            layer(torch.cat([foreground, background]))
-            layer.observe_foreground(torch.arange(len(foreground) + 2) < len(foreground))
+            with layer.observing(torch.arange(len(foreground) + 2) < len(foreground)):
+                layer(torch.cat([foreground, background]))
         hook.after_train_iter(runner, step)
     torch.save(stages.state_dict(), folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()

@@ -56,10 +56,10 @@ def test_classes_are_counted_in_the_training_list(tmp_path):
 
 
 @pytest.mark.parametrize('lines, words', [
-    ([*LIST, 'c/3.jpg'], r"line 4 of .*list.txt must be 'path label', got 'c/3.jpg'"),
+    ([*LIST, 'c/3.jpg'], r"line 4 of .*list.txt must be 'path label', but got 'c/3.jpg'"),
     (['c/3.jpg cat'], 'line 1 of .* must be'), ([*LIST, ''], 'line 4'),
     ([*LIST, 'c/3.jpg 3'], r'line 4 of .* has label 3, and labels must be in \[0, 3\)'),
-    (['c/3.jpg -1'], 'has label -1'), (LIST[:2], 'must have 3 images, got 2'), (['c/3.jpg --1'], 'line 1 of'),
+    (['c/3.jpg -1'], 'has label -1'), (LIST[:2], 'must have 3 images, but got 2'), (['c/3.jpg --1'], 'line 1 of'),
     (['c/3.jpg ²'], 'line 1 of'), (['\ufeffc/3.jpg 0'], 'line 1 of'), ([' 0'], 'line 1 of'),
 ])
 def test_bad_lists_are_refused_by_line(tmp_path, lines, words):
@@ -78,7 +78,7 @@ def test_lists_that_are_no_lists_are_refused(tmp_path):
 def test_the_training_list_is_counted_too(tmp_path):
     (tmp_path / 'train.txt').write_text('x.jpg 2\nz.jpg 0\n')
     assert len(build(tmp_path, train_ann_file='train.txt', num_train_images=2)) == 3
-    with pytest.raises(ValueError, match='train.txt must have 3 images, got 2'):
+    with pytest.raises(ValueError, match='train.txt must have 3 images, but got 2'):
         build(tmp_path, train_ann_file='train.txt', num_images=3, num_train_images=3)
 
 
@@ -111,7 +111,7 @@ def test_unreadable_images_are_named_counted_and_passed_over_as_configured(tmp_p
 def test_the_md5_sum_of_the_list_is_compared(tmp_path):
     wanted = '1701d818c7ca5629fe009c70fff93af8'  # from md5sum
     assert len(build(tmp_path, md5=wanted)) == 3
-    with pytest.raises(ValueError, match=f'list.txt must have the md5 sum {wanted}, got [0-9a-f]{{32}}'):
+    with pytest.raises(ValueError, match=f'list.txt must have the md5 sum {wanted}, but got [0-9a-f]{{32}}'):
         build(tmp_path, ['c/0.jpg 0', *LIST[1:]], md5=wanted)
 
 
@@ -262,9 +262,9 @@ def test_missing_empty_and_cut_images_are_named(check_images, tmp_path):
 def test_every_split_is_looked_at_where_lists_are_wrong(check_images, tmp_path):
     (tmp_path / 'ImageNet_LT_val.txt').unlink()
     status, output = check_images('train_dataloader.dataset.num_images=7', 'test_dataloader.dataset.md5=abc')
-    assert status == 1 and 'train: ' in output and 'ImageNet_LT_train.txt must have 7 images, got ' in output
+    assert status == 1 and 'train: ' in output and 'ImageNet_LT_train.txt must have 7 images, but got ' in output
     assert 'val: the list of images ' in output and 'ImageNet_LT_val.txt is missing' in output
-    assert 'test: ' in output and 'ImageNet_LT_test.txt must have the md5 sum abc, got ' in output
+    assert 'test: ' in output and 'ImageNet_LT_test.txt must have the md5 sum abc, but got ' in output
     assert output.count('its images were not looked at') == 3
 
 

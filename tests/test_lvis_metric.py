@@ -415,7 +415,7 @@ def test_bad_samples(truth, ann_file):
 
 
 @pytest.mark.parametrize('options, backend, message', [
-    (dict(id=0), 'lvis-api', 'at least 1, got 0'), (dict(iscrowd=1), 'hotcoco', 'annotation 1 of ann_file'),
+    (dict(id=0), 'lvis-api', 'at least 1, but got 0'), (dict(iscrowd=1), 'hotcoco', 'annotation 1 of ann_file'),
     (dict(ignore=1), 'hotcoco', "backend='lvis-api'"), (dict(area=0), 'hotcoco', 'annotation 1 of ann_file'),
     (dict(id=2), 'lvis-api', '1 stand there twice')])
 def test_bad_annotations(ann_file, tmp_path, monkeypatch, options, backend, message):

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmcausal import functional
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear, ResNet32, TDEClassifierTTA, enable_tde
-from mmcausal.models.deconfound_linear import UNMOVED_BATCHES
+from mmcausal.models.layers.tde_linear import BATCHES_WITHOUT_UPDATE as UNMOVED_BATCHES
 from mmcausal.registry import MODELS
 
 HEAD = dict(type='mmcausal.DeconfoundHead', num_classes=6, in_channels=8)
@@ -96,8 +96,7 @@ def test_foreground_that_is_not_finite_is_left_out_and_background_may_be_anythin
     batches[0][1] = math.nan  # background
     batches[1][2] = math.nan
     for batch in batches:
-        layer.observe(batch)
-        layer.observe_foreground(is_foreground)
+        layer.observe(batch, is_foreground)
     layer.update_direction(0.)
     seen = torch.cat([batch[is_foreground] for batch in (batches[0], batches[2])])
     torch.testing.assert_close(layer.mean_feature, seen.mean(0))
@@ -126,8 +125,9 @@ def test_training_without_the_hook_warns_before_the_first_evaluation_fails(recwa
             if layer is moved and step % 999 == 0:
                 layer.update_direction(0.9)
     assert [str(w.message) for w in recwarn if 'HeadDirectionHook' in str(w.message)] == [
-        'TDE (alpha=1.5) will need the head direction of the training features, and nothing has moved it for 1000 '
-        'batches; train with custom_hooks=[dict(type="mmcausal.HeadDirectionHook")]']
+        'TDE (alpha=1.5) needs the head direction of the training features, but nothing updated it for 1000 batches; '
+        'add custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or call update_direction(momentum) after each '
+        'optimizer step in a loop of your own']
 
 
 def test_auto_alpha_is_the_rule_and_survives_a_checkpoint():
@@ -147,7 +147,7 @@ def test_auto_alpha_is_the_rule_and_survives_a_checkpoint():
     (dict(tau=-1.), 'tau must be'),
     (dict(gamma=-1.), 'gamma must be'),
     (dict(normalizer='x'), 'normalizer must be'),
-    (dict(alpha='best'), "alpha must be a non-negative number or 'auto', got 'best'"),
+    (dict(alpha='best'), "alpha must be a non-negative number or 'auto', but got 'best'"),
     (dict(alpha=None), 'alpha must be'),
     (dict(alpha=-1.), 'alpha must be'),
 ])
@@ -198,7 +198,7 @@ def test_wrapper_around_a_stock_linear_layer():
     torch.testing.assert_close(wrapper.test_step(batch), before - 0.5 * effect)
     with pytest.raises(ValueError, match="'head' is a Module"):
         enable_tde(model, 0.5, classifier='head')
-    with pytest.raises(ValueError, match='names no layer'):
+    with pytest.raises(ValueError, match='is not a layer'):
         enable_tde(model, 0.5, classifier='neck.fc')
     with pytest.raises(ValueError, match='alpha must be'):
         TDEClassifierTTA(model, alpha='x')
@@ -237,7 +237,7 @@ def test_other_products_than_the_cosine_are_refused():
         enable_tde(arcface_model(num_subcenters=3), 0.5, 'head.norm_product')
     model = arcface_model()
     model.head.norm_product.feature_norm = False
-    with pytest.raises(ValueError, match='feature_norm=True and weight_norm=True, and .* feature_norm=False'):
+    with pytest.raises(ValueError, match='feature_norm=True and weight_norm=True, but .* feature_norm=False'):
         enable_tde(model, 0.5, 'head.norm_product')
 
 
@@ -253,7 +253,7 @@ model = dict(head=dict(_delete_=True, type='ArcFaceClsHead', num_classes=10, in_
     torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
     tool = [sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'stock.pth', tmp_path / 'd.pth']
     refusal = run(*tool, status=1)
-    assert "names no layer of ImageClassifier" in refusal and 'Traceback' not in refusal
+    assert "is not a layer of ImageClassifier" in refusal and 'Traceback' not in refusal
     assert 'head.norm_product: mean cosine' in run(*tool, '--classifier', 'head.norm_product')
 
     images = torch.randn(4, 1, 8, 8)

@@ -32,8 +32,7 @@ def table(tmp_path, monkeypatch):
     """The tool on small configs, with its runs in this process; ``table.runs`` lists them."""
     for name, text in CONFIGS.items():
         (tmp_path / f'{name}.py').write_text(BASE + text)
-    monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'benchmarks'))
-    tool = runpy.run_path(str(ROOT / 'tools' / 'benchmarks' / 'table.py'))
+    tool = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
     runs = []
 
     def run(script, config, arguments, work_dir, args):
@@ -97,7 +96,8 @@ def test_epochs_of_a_schedule_are_scaled(table):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['nowhere.py'], 'no such config: nowhere.py'), ([__file__, '--epochs', '0'], 'epochs must be at least 1, got 0'),
+    (['nowhere.py'], 'no such config: nowhere.py'),
+    ([__file__, '--epochs', '0'], 'epochs must be at least 1, but got 0'),
     ([__file__, '--launcher', 'slurm'], 'go together'),
 ])
 def test_bad_arguments(table, capsys, arguments, words):

@@ -1,5 +1,4 @@
 """The tools as a user runs them, in processes of their own."""
-import argparse
 import json
 import os
 import socket
@@ -12,6 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+from mmcausal.analysis import features_folder
 
 ROOT = Path(__file__).parent.parent
 DIGITS = 'configs/digits_lt/deconfound-tde_small_ir100.py'
@@ -149,7 +150,7 @@ def test_exponent_of_a_tau_normalised_classifier(linear_checkpoint, tmp_path):
              tmp_path / 'store', '--split', 'test', '--out', tmp_path / 'sweep.json', '--exponents']
     assert 'must be a mmcausal.TauNormLinear' in run(*sweep, '0.5', status=1)
     assert 'no longer a result on them' in run(*sweep, '0.5', *tau_norm, status=1)
-    assert 'exponent must be a number in [0, 1], got 1.5' in run(*sweep, '1.5', status=2)
+    assert 'exponent must be a number in [0, 1], but got 1.5' in run(*sweep, '1.5', status=2)
     output = run(*sweep, '0', '1', '--i-know-this-is-test', *tau_norm)
     assert 'Best in overall on the test split' in output
     points = json.loads((tmp_path / 'sweep.json').read_text())['sweep']
@@ -176,12 +177,9 @@ def test_stored_features_are_those_of_a_test_to_the_last_bit(linear_checkpoint, 
     assert np.array_equal(np.load(tmp_path / 'store' / 'features.npy'), torch.cat(inputs).numpy())
 
 
-def test_other_features_go_to_another_folder(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'tools' / 'analysis')
-    from trained import features_folder
-    args = argparse.Namespace(features=None, config='a/config.py', split='val', dtype='float32')
+def test_other_features_go_to_another_folder():
     identities = [dict(pipeline='x', dataset='y'), dict(pipeline='z', dataset='y'), dict(pipeline='x', dataset='z')]
-    folders = {features_folder(args, identity) for identity in identities}
-    folders.add(features_folder(argparse.Namespace(**{**vars(args), 'dtype': 'float16'}), identities[0]))
+    folders = {features_folder('a/config.py', 'val', 'float32', identity) for identity in identities}
+    folders.add(features_folder('a/config.py', 'val', 'float16', identities[0]))
     assert len(folders) == 4 and all(folder.name.startswith('config_val_') for folder in folders)
-    assert features_folder(args, dict(reversed(identities[0].items()))) in folders
+    assert features_folder('a/config.py', 'val', 'float32', dict(reversed(identities[0].items()))) in folders

@@ -181,7 +181,7 @@ def test_without_grad_cam_there_is_a_line_in_the_log(convolutional):
         assert 'it needs grad-cam, pip install' in pictures(convolutional)
     other = torch.nn.Module()
     other.data_preprocessor, other.head = convolutional.data_preprocessor, convolutional.head
-    assert 'needs an ImageClassifier of MMPretrain, got a Module' in pictures(other)
+    assert 'needs an ImageClassifier of MMPretrain, but got a Module' in pictures(other)
     convolutional.backbone.forward = lambda images: (images.flatten(1), )
     assert 'got one of shape (1, 64)' in pictures(convolutional)
 

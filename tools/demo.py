@@ -1,6 +1,6 @@
-"""What a trained classifier sees in one image: the first five classes by total effect and by TDE, side by side.
+"""Classify one image by total effect and by TDE: print the top five classes of each, side by side.
 
-Prints them and saves a picture with both, and where the network looks for each (Grad-CAM).
+Also saves a plot with both and with the image regions behind each prediction (Grad-CAM).
 """
 import argparse
 import sys
@@ -15,8 +15,7 @@ from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
 from mmcausal.hosts import is_installed
-from mmcausal.models import enable_tde
-from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models import TDELinear, enable_tde
 from mmcausal.visualization import (
     NoFeatureMapError,
     draw_grad_cam,
@@ -35,20 +34,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='a checkpoint with a head direction')
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
-    parser.add_argument('--alpha', type=float, help="of TDE; default: the config's if it is above 0, else 1")
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='picture')
+    parser.add_argument('--alpha', type=float, help="alpha of TDE; default: the config's if it is above 0, else 1")
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='file for the plot')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
     if not args.image.is_file():
-        parser.error(f'{args.image} is no file')
+        parser.error(f'{args.image} is not a file')
     if not is_installed('pytorch_grad_cam'):
-        parser.error('the picture needs grad-cam: pip install grad-cam')
+        parser.error('the plot needs grad-cam: pip install grad-cam')
     return args
 
 
 def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndarray:
-    """The image (H, W, channels) that the network takes: grey; BGR as from the host's loader; or RGB, where training
-    images were not read from files."""
+    """Return the image (H, W, channels) in the network's format.
+
+    That is grey, BGR as from the host's loader, or RGB if the training images were not read from files.
+    """
     preprocessor = inferencer.model.data_preprocessor
     is_grey = getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1
     image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
@@ -60,16 +61,16 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
     return image if is_from_file else np.ascontiguousarray(image[..., ::-1])
 
 
-def top_classes(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
+def top_classes(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.ndarray, alpha: float,
                 number: int = 5) -> Ranking:
-    """Class names and probabilities, most probable first."""
+    """Return class names and probabilities, most probable first."""
     layer.alpha = alpha
     scores = np.asarray(inferencer(image)[0]['pred_scores'])
     names = inferencer.classes or list(map(str, range(len(scores))))
     return [(short_name(names[label]), float(scores[label])) for label in np.argsort(-scores)[:number]]
 
 
-def draw(inferencer: ImageClassificationInferencer, layer: DeconfoundLinear, image: np.ndarray, alpha: float,
+def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.ndarray, alpha: float,
          rankings: List[Ranking], out: Path) -> None:
     data = next(iter(inferencer.preprocess([image])))
     ready = inferencer.model.data_preprocessor(data)['inputs'][0]
@@ -90,11 +91,11 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
-    inferencer.show_progress = False  # of one image
+    inferencer.show_progress = False  # for one image
     alpha = args.alpha if args.alpha is not None else cfg.model.head.get('alpha') or 1.
     try:
         layer = enable_tde(inferencer.model, alpha, args.classifier)
-        # Again: a stock layer had no place for a direction
+        # Again, because a stock layer had no place for a direction
         load_checkpoint(inferencer.model, args.checkpoint, map_location='cpu')
         alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
     except (ValueError, RuntimeError) as error:
@@ -107,8 +108,8 @@ def main() -> None:
     try:
         draw(inferencer, layer, image, alpha, rankings, args.out)
     except NoFeatureMapError as error:
-        sys.exit(f'No picture: {error}')
-    print(f'Picture: {args.out}')
+        sys.exit(f'No plot: {error}')
+    print(f'Plot: {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
-"""The whole idea in a minute: long-tailed digits, a linear baseline, a de-confounded classifier, and its TDE.
+"""Show the whole idea in a minute: long-tailed digits, a linear baseline, a de-confounded classifier and its TDE.
 
 Trains ``configs/digits_lt/{linear,deconfound}_small_ir100.py`` for a few seeds, tests them three ways, prints a table
-and draws accuracy by class frequency and by alpha. The work is done by the configs and MMEngine's Runner, as in any
-real experiment.
+and plots accuracy by class frequency and by alpha. Configs and MMEngine's Runner do the work, as in any real
+experiment.
 """
 import argparse
 import json
@@ -17,7 +17,8 @@ import numpy as np  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from mmcausal.evaluation import ShotAccuracy, collect_features, sweep_alpha  # noqa: E402
+from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
+from mmcausal.evaluation import ShotAccuracy  # noqa: E402
 from mmcausal.visualization import draw_alpha_sweep, paper_figure  # noqa: E402
 from mmcausal.visualization.style import LINE_COLORS, MARKERS  # noqa: E402
 
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_runner(name: str, seed: int, work_dir: Path, **changes: Any) -> Runner:
-    """A quiet Runner of configs/digits_lt/{name}_small_ir100.py; the seed draws the images kept and the weights."""
+    """Build a quiet Runner of configs/digits_lt/{name}_small_ir100.py; the seed draws images and weights."""
     cfg = Config.fromfile(str(CONFIGS / f'{name}_small_ir100.py'))
     cfg.merge_from_dict(dict(changes, **{'train_dataloader.dataset.seed': seed, 'randomness.seed': seed}))
     cfg.work_dir = str(work_dir)
@@ -103,7 +104,7 @@ def main() -> None:
     (args.work_dir / 'quickstart.json').write_text(json.dumps(dict(zip(map(str, args.seeds), results)), indent=1))
     class_counts = build_runner('linear', 0, args.work_dir / 'plot').test_dataloader.dataset.metainfo['class_counts']
     draw(results, class_counts, args.work_dir / 'quickstart.png')
-    print(f"\nNumbers: {args.work_dir / 'quickstart.json'}\nPicture: {args.work_dir / 'quickstart.png'}")
+    print(f"\nNumbers: {args.work_dir / 'quickstart.json'}\nPlot: {args.work_dir / 'quickstart.png'}")
 
 
 if __name__ == '__main__':

@@ -1,31 +1,24 @@
+"""Datasets, samplers and transforms."""
 from typing import List
 
-from mmcausal.hosts import explain_missing, is_usable
+from mmcausal.components import component_getattr
+from mmcausal.hosts import is_usable
 
 __all__: List[str] = []
 
-# What each host is needed for
-ADAPTERS = {
-    'mmengine': ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler'],
-    'mmpretrain': [
-        'ImageList', 'ImageNetLT', 'LoadImage', 'LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits'
-    ],
-    'mmdet': ['LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset'],
-}
-
 if is_usable('mmengine'):
     from mmcausal.datasets.samplers import ClassPowerSampler, ProgressivelyBalancedSampler, TwoBranchSampler
-    __all__ += ADAPTERS['mmengine']
+    __all__ += ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler']
 
 if is_usable('mmpretrain'):
     from mmcausal.datasets.cifar_lt import LongTailedCIFAR10, LongTailedCIFAR100
     from mmcausal.datasets.digits_lt import LongTailedDigits
     from mmcausal.datasets.image_list import ImageList, ImageNetLT
     from mmcausal.datasets.load_image import LoadImage
-    __all__ += ADAPTERS['mmpretrain']
+    __all__ += ['ImageList', 'ImageNetLT', 'LoadImage', 'LongTailedCIFAR10', 'LongTailedCIFAR100', 'LongTailedDigits']
 
 if is_usable('mmdet'):
-    from mmcausal.datasets.lvis import LVISV05Dataset, LVISV1Dataset, ShapesDataset
-    __all__ += ADAPTERS['mmdet']
+    from mmcausal.datasets.lvis import CheckedLVISMixin, LVISV05Dataset, LVISV1Dataset, ShapesDataset
+    __all__ += ['CheckedLVISMixin', 'LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset']
 
-__getattr__ = explain_missing(__name__, ADAPTERS)
+__getattr__ = component_getattr(__name__)

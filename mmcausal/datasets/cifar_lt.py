@@ -3,6 +3,7 @@ from typing import Any, Dict, List, Optional
 
 from mmengine.fileio import exists, join_path
 
+from mmcausal.checks import check_choice, check_integer
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
@@ -49,14 +50,10 @@ class LongTailedCIFAR(CIFAR10):
                  md5: Optional[Dict[str, Optional[str]]] = None,
                  metainfo: Optional[dict] = None,
                  **kwargs: Any) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
-        is_count = isinstance(val_per_class, int) and not isinstance(val_per_class, bool)
-        if not (is_count and 0 <= val_per_class < self.images_per_class):
-            raise ValueError(f'val_per_class must be in [0, {self.images_per_class}), got {val_per_class!r}: a number '
-                             'of images')
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ValueError(f'seed must be a non-negative integer, or other splits draw other images, got {seed!r}')
+        check_choice('split', split, SPLITS)
+        check_integer('seed', seed, 0)  # without a seed, the splits would draw different images
+        if check_integer('val_per_class', val_per_class, 0) >= self.images_per_class:
+            raise ValueError(f'val_per_class must be in [0, {self.images_per_class}), but got {val_per_class!r}')
         if split == 'val' and not val_per_class:
             raise ValueError("split='val' is empty: val_per_class=0 sets no training image aside")
         self.class_counts = long_tailed_counts(self.images_per_class - val_per_class, len(self.METAINFO['classes']),

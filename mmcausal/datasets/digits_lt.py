@@ -41,7 +41,7 @@ class LongTailedDigits(BaseDataset):
                  metainfo: Optional[dict] = None,
                  **kwargs: Any) -> None:
         if split not in self.RANKS:
-            raise ValueError(f'split must be one of {sorted(self.RANKS)}, got {split!r}')
+            raise ValueError(f'split must be one of {sorted(self.RANKS)}, but got {split!r}')
         self.split = split
         self.seed = seed
         self.class_counts = long_tailed_counts(len(self.RANKS['train']), 10, imbalance_ratio, profile)

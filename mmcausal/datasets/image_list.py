@@ -35,7 +35,7 @@ def read_labels(ann_file: str, num_classes: int) -> List[int]:
     for number, line in enumerate(lines, 1):
         path, _, label = line.strip().rpartition(' ')
         if not path or path.startswith('\ufeff') or not re.fullmatch('-?[0-9]+', label):
-            raise ValueError(f"line {number} of {ann_file} must be 'path label', got {line!r}")
+            raise ValueError(f"line {number} of {ann_file} must be 'path label', but got {line!r}")
         if not 0 <= int(label) < num_classes:
             raise ValueError(f'line {number} of {ann_file} has label {label}, and labels must be in '
                              f'[0, {num_classes})')
@@ -45,7 +45,7 @@ def read_labels(ann_file: str, num_classes: int) -> List[int]:
 
 def _check_number(ann_file: str, labels: List[int], expected: Optional[int]) -> None:
     if expected not in (None, len(labels)):
-        raise ValueError(f'{ann_file} must have {expected} images, got {len(labels)}')
+        raise ValueError(f'{ann_file} must have {expected} images, but got {len(labels)}')
 
 
 @DATASETS.register_module()
@@ -95,7 +95,7 @@ class ImageList(CustomDataset):
         if self.md5 is not None:
             md5 = hashlib.md5(get(self.ann_file)).hexdigest()
             if md5 != self.md5:
-                raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, got {md5}')
+                raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, but got {md5}')
         train_labels = labels
         if self.train_ann_file is not None:
             train_ann_file = join_path(self.data_root, self.train_ann_file)

@@ -3,7 +3,7 @@ from typing import List, Optional, Sequence
 
 import numpy as np
 
-from mmcausal.functional import is_number
+from mmcausal.checks import is_number
 
 PROFILES = ('exp', 'step')
 
@@ -23,10 +23,10 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
     [500, 500, 5, 5, 5]
     """
     if profile not in PROFILES:
-        raise ValueError(f'profile must be one of {PROFILES}, got {profile!r}')
+        raise ValueError(f'profile must be one of {PROFILES}, but got {profile!r}')
     if not (is_number(imbalance_ratio) and 1 <= imbalance_ratio <= max_count):
         raise ValueError(f'imbalance_ratio must be in [1, {max_count}], so that every class keeps a sample, '
-                         f'got {imbalance_ratio!r}')
+                         f'but got {imbalance_ratio!r}')
     fewest = 1 / imbalance_ratio
     if profile == 'step':
         head = num_classes // 2

@@ -6,7 +6,8 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from mmcausal.class_prior import check_range, class_probabilities
+from mmcausal.checks import check_number
+from mmcausal.class_prior import class_probabilities
 from mmcausal.registry import DATA_SAMPLERS
 
 
@@ -42,7 +43,7 @@ class ClassPowerSampler(Sampler):
     """
 
     def __init__(self, dataset: Any, power: float = 0., seed: Optional[int] = None) -> None:
-        self.power = check_range('power', power, float('-inf'), float('inf'))
+        self.power = check_number('power', power, '(-inf, inf)')
         self.rank, self.world_size = get_dist_info()
         self.labels = torch.tensor(labels_of(dataset))
         self.class_counts = self.labels.bincount(minlength=len(dataset.metainfo.get('classes') or []))
@@ -84,7 +85,7 @@ class ProgressivelyBalancedSampler(ClassPowerSampler):
 
     def __init__(self, dataset: Any, max_epochs: int, seed: Optional[int] = None) -> None:
         super().__init__(dataset, power=0., seed=seed)
-        self.max_epochs = check_range('max_epochs', max_epochs, 1, float('inf'))
+        self.max_epochs = check_number('max_epochs', max_epochs, '[1, inf)')
 
     def image_probabilities(self) -> torch.Tensor:
         progress = min(self.epoch / self.max_epochs, 1)

@@ -98,7 +98,7 @@ def shape_classes(num_classes: int) -> List[Tuple[str, str]]:
         ValueError: Fewer than 2 classes, or more than there are pairs.
     """
     if not 2 <= num_classes <= len(TEXTURES) * len(SHAPES):
-        raise ValueError(f'num_classes must be in [2, {len(TEXTURES) * len(SHAPES)}], got {num_classes!r}')
+        raise ValueError(f'num_classes must be in [2, {len(TEXTURES) * len(SHAPES)}], but got {num_classes!r}')
     pairs = [(max(row / len(TEXTURES), column / len(SHAPES)), texture, shape)
              for row, texture in enumerate(TEXTURES) for column, shape in enumerate(SHAPES)]
     return [pair[1:] for pair in sorted(pairs, key=lambda pair: pair[0])[:num_classes]]
@@ -111,9 +111,9 @@ def object_counts(num_images: int, num_classes: int, imbalance_ratio: float) -> 
         ValueError: Fewer images than classes, or an imbalance ratio below 1 or that leaves a class without an object.
     """
     if num_images < num_classes:
-        raise ValueError(f'{num_classes} classes need at least as many images in each split, got {num_images!r}')
+        raise ValueError(f'{num_classes} classes need at least as many images in each split, but got {num_images!r}')
     if not imbalance_ratio >= 1:
-        raise ValueError(f'imbalance_ratio must be at least 1, got {imbalance_ratio!r}')
+        raise ValueError(f'imbalance_ratio must be at least 1, but got {imbalance_ratio!r}')
     shares = [imbalance_ratio**(-label / (num_classes - 1)) for label in range(num_classes)]
     largest = int(num_images * np.mean(OBJECTS_PER_IMAGE) / sum(shares))
     return long_tailed_counts(largest, num_classes, imbalance_ratio)
@@ -142,7 +142,7 @@ def lvis_categories(classes: Sequence[Tuple[str, str]], images: Sequence[Sequenc
     """
     rare, common = frequency_bounds
     if not 0 <= rare <= common:
-        raise ValueError(f'frequency_bounds must be two ascending numbers of images, got {frequency_bounds!r}')
+        raise ValueError(f'frequency_bounds must be two ascending numbers of images, but got {frequency_bounds!r}')
     categories = []
     for label, pair in enumerate(classes):
         image_count = sum(label in labels for labels in images)
@@ -307,7 +307,7 @@ def make_shapes_dataset(out_dir: Union[str, Path],
         if file.exists():
             raise FileExistsError(f'{file} exists, and is not overwritten')
     if image_size < MIN_IMAGE_SIZE:
-        raise ValueError(f'image_size must be at least {MIN_IMAGE_SIZE}, got {image_size!r}')
+        raise ValueError(f'image_size must be at least {MIN_IMAGE_SIZE}, but got {image_size!r}')
     classes = shape_classes(num_classes)
     train_rng, val_rng = (np.random.RandomState([seed, split]) for split in range(2))
     train_counts = train_rng.permutation(object_counts(num_train, num_classes, imbalance_ratio)).tolist()

@@ -68,9 +68,9 @@ def _has_area(detection: dict) -> bool:
 def check_backend(backend: str) -> None:
     """Raise ``ValueError`` for an unknown back-end, ``ImportError`` for one that is not installed."""
     if backend not in BACKENDS:
-        raise ValueError(f'backend must be one of {BACKENDS}, got {backend!r}')
+        raise ValueError(f'backend must be one of {BACKENDS}, but got {backend!r}')
     if backend == 'hotcoco' and not is_installed('hotcoco'):
-        raise ImportError("backend 'hotcoco' needs the package hotcoco, and found none. pip install hotcoco.")
+        raise ImportError("backend 'hotcoco' needs hotcoco, but it is not installed. Run: pip install hotcoco")
 
 
 def check_annotations(dataset: dict, backend: str) -> None:
@@ -84,11 +84,10 @@ def check_annotations(dataset: dict, backend: str) -> None:
                          'frequency r, c or f for every category, as those of LVIS do')
     ids = [annotation['id'] for annotation in dataset['annotations']]
     if len(set(ids)) < len(ids):
-        raise ValueError(f'annotation ids in ann_file must be different, and {len(ids) - len(set(ids))} stand there '
-                         'twice')
+        raise ValueError(f'annotation ids in ann_file must be unique, but {len(ids) - len(set(ids))} are duplicates')
     for annotation in dataset['annotations']:
         if annotation['id'] < 1:  # lvis-api takes a match with annotation 0 for none
-            raise ValueError(f'annotation ids in ann_file must be at least 1, got {annotation["id"]}')
+            raise ValueError(f'annotation ids in ann_file must be at least 1, but got {annotation["id"]}')
         if backend == 'hotcoco' and not annotation['area'] > 0:
             raise ValueError('backend hotcoco counts annotations without an area, which lvis-api leaves out, and '
                              f"annotation {annotation['id']} of ann_file is one: use backend='lvis-api'")

@@ -50,7 +50,7 @@ class CheckedSamplesMixin:
         """Raise ``ValueError`` unless the annotation file knows the image and the labels."""
         img_id, labels = sample.get('img_id'), sample['pred_instances']['labels']
         if img_id not in self._lvis_api.imgs:
-            raise ValueError(f'every data sample needs an img_id that is in ann_file, got {img_id!r}')
+            raise ValueError(f'every data sample needs an img_id that is in ann_file, but got {img_id!r}')
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.cat_ids):
             raise ValueError(f'labels must be in [0, {len(self.cat_ids)}), the number of categories in ann_file, '
                              f'got {int(labels.min())} to {int(labels.max())} in image {img_id}')
@@ -247,7 +247,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         chosen = known if img_ids is None else list(img_ids)
         unknown = set(chosen) - set(known)
         if unknown or not chosen:
-            raise ValueError(f'img_ids must be one or more images of ann_file, got unknown {sorted(unknown)} '
+            raise ValueError(f'img_ids must be one or more images of ann_file, but got unknown {sorted(unknown)} '
                              f'among {len(chosen)}')
         return chosen
 
@@ -257,7 +257,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         items = precisions if metric_items is None else list(metric_items)
         known = precisions + _recall_names(self.max_dets)
         if not set(items) <= set(known):
-            raise ValueError(f'metric_items must be among {known} for these iou_thrs and max_dets, got {items}')
+            raise ValueError(f'metric_items must be among {known} for these iou_thrs and max_dets, but got {items}')
         return items
 
 
@@ -297,7 +297,7 @@ def _checked_metrics(metric: Union[str, Sequence[str]]) -> List[str]:
         raise ValueError("metric 'proposal' needs lvis-api's evaluation without categories, which compares no boxes: "
                          "use 'proposal_fast'")
     if not metrics or not set(metrics) <= set(METRIC_NAMES):
-        raise ValueError(f'metric must be one or more of {METRIC_NAMES}, got {metric!r}')
+        raise ValueError(f'metric must be one or more of {METRIC_NAMES}, but got {metric!r}')
     return metrics
 
 
@@ -306,7 +306,7 @@ def _checked_iou_thrs(iou_thrs: Optional[Union[float, Sequence[float]]]) -> np.n
         return np.linspace(.5, .95, 10)
     thresholds = np.atleast_1d(np.asarray(iou_thrs, dtype=np.float64))
     if not thresholds.size or not ((thresholds > 0) & (thresholds <= 1)).all():
-        raise ValueError(f'iou_thrs must be one or more thresholds in (0, 1], got {iou_thrs}')
+        raise ValueError(f'iou_thrs must be one or more thresholds in (0, 1], but got {iou_thrs}')
     return thresholds
 
 
@@ -315,6 +315,6 @@ def _check_output(ann_file: Optional[str], max_dets: int, format_only: bool, out
         raise ValueError('ann_file must name an LVIS annotation file, which alone tells what is annotated in an image, '
                          'got None')
     if isinstance(max_dets, bool) or not isinstance(max_dets, int) or max_dets < 1:
-        raise ValueError(f'max_dets must be at least 1 and an integer, got {max_dets!r}')
+        raise ValueError(f'max_dets must be at least 1 and an integer, but got {max_dets!r}')
     if format_only and outfile_prefix is None:
-        raise ValueError('format_only needs outfile_prefix, where the files are written, got None')
+        raise ValueError('format_only needs outfile_prefix, where the files are written, but got None')

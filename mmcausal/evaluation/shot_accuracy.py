@@ -15,7 +15,7 @@ def shot_groups(class_counts: Any, many: int = 100, few: int = 20) -> Dict[str, 
         ValueError: ``few`` above ``many`` + 1, where a class would be both.
     """
     if few > many + 1:
-        raise ValueError(f'few must not be above many + 1, got few={few}, many={many}')
+        raise ValueError(f'few must not be above many + 1, but got few={few}, many={many}')
     counts = np.asarray(class_counts)
     return dict(many=counts > many, medium=(counts <= many) & (counts >= few), few=counts < few)
 
@@ -31,7 +31,7 @@ def _checked_prior(class_prior: Any) -> Any:
         is_usable = False
     if not is_usable:
         number = '' if isinstance(class_prior, (str, float, int)) else f'{len(class_prior)} '
-        raise ValueError(f"class_prior must be 'train' or {number}weights, none negative and not all zero, got "
+        raise ValueError(f"class_prior must be 'train' or {number}weights, none negative and not all zero, but got "
                          f'{class_prior!r}')
     return prior
 
@@ -78,14 +78,14 @@ class ShotAccuracy(BaseMetric):
         for sample in data_samples:
             label = sample['gt_label']
             if label.numel() != 1:
-                raise ValueError(f'ShotAccuracy needs one label per sample, got {label.tolist()}')
+                raise ValueError(f'ShotAccuracy needs one label per sample, but got {label.tolist()}')
             self.results.append((int(label), int(sample['pred_label'])))
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, Any]:
         counts = self.counts()
         labels, predictions = np.array(results).T
         if labels.min() < 0:
-            raise ValueError(f'labels must not be negative, got {labels.min()}')
+            raise ValueError(f'labels must not be negative, but got {labels.min()}')
         if labels.max() >= len(counts):
             raise ValueError(f'class_counts has {len(counts)} classes, but label {labels.max()} was tested')
         tested = np.bincount(labels, minlength=len(counts))
@@ -121,7 +121,7 @@ class ShotAccuracy(BaseMetric):
         counts = self.counts()
         prior = counts if isinstance(self.class_prior, str) else np.asarray(self.class_prior)
         if prior.shape != counts.shape:
-            raise ValueError(f"class_prior must be 'train' or {len(counts)} weights, got {len(prior)}")
+            raise ValueError(f"class_prior must be 'train' or {len(counts)} weights, but got {len(prior)}")
         return prior
 
     def groups(self) -> Dict[str, np.ndarray]:

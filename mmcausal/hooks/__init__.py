@@ -1,4 +1,6 @@
-from mmcausal.hosts import explain_missing, is_usable, require_host
+"""Hooks: when directions and losses change, and checks before the work starts."""
+from mmcausal.components import component_getattr
+from mmcausal.hosts import is_usable, require_host
 
 require_host('mmengine')
 
@@ -16,11 +18,8 @@ __all__ = [
     'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'
 ]
 
-# What each host is needed for
-ADAPTERS = {'mmdet': ['DetectorCheckHook']}
-
 if is_usable('mmdet'):
     from mmcausal.hooks.detector_check_hook import DetectorCheckHook
-    __all__ += ADAPTERS['mmdet']
+    __all__ += ['DetectorCheckHook']
 
-__getattr__ = explain_missing(__name__, ADAPTERS)
+__getattr__ = component_getattr(__name__)

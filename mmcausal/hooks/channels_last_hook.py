@@ -1,8 +1,7 @@
 """Memory format of the convolutions."""
-from typing import Any
-
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
 from mmcausal.hooks.utils import unwrap
@@ -13,15 +12,15 @@ from mmcausal.registry import HOOKS
 class ChannelsLastHook(Hook):
     """Keep the model's convolution weights in ``torch.channels_last``, for training, validation and test.
 
-    Convolutions choose that format for their output when either operand has it, so the images need no conversion.
-    Results agree up to rounding; how much faster it is depends on the machine and the release of PyTorch.
+    Convolutions choose that format for their output if either operand has it, so the images need no conversion.
+    Results agree up to rounding; the gain in speed depends on the machine and the release of PyTorch.
 
-    A CPU needs at least 16 channels in each layer: with 8, the backward pass of PyTorch 2.1.2 was seen to end with
-    'double free or corruption' on an AVX-512 processor, outside this package as well.
+    A CPU needs at least 16 channels in each layer: with 8, the backward pass of PyTorch 2.1.2 ended with 'double free
+    or corruption' on an AVX-512 processor, outside this package as well.
     """
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Runner) -> None:
         model = unwrap(runner.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(runner.model, DistributedDataParallel):
-            # It took the weights' strides when it was built, and would scramble gradients of others.
+            # It stored the strides of the weights when it was built, and would scramble gradients with others.
             runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)

@@ -1,7 +1,6 @@
-"""The centroids that OLTR remembers, from the features of stage one."""
-from typing import Any
-
+"""Centroids for the memory of OLTR, from the features of stage one."""
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmcausal.hooks.utils import unwrap
 from mmcausal.registry import HOOKS
@@ -9,21 +8,21 @@ from mmcausal.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassMeansHook(Hook):
-    """Before training, fill ``head.memory`` with the mean feature of each class, in one pass over the training images.
+    """Fill ``head.memory`` with the mean feature of each class before training, in one pass over the training images.
 
-    A training that is resumed keeps the memory of its checkpoint.
+    A resumed training keeps the memory of its checkpoint.
 
     Raises:
         ValueError: A model without a memory, or a class without an image.
     """
 
-    def before_train(self, runner: Any) -> None:
-        from mmcausal.loops import find_class_means
+    def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         memory = getattr(getattr(model, 'head', None), 'memory', None)
         if memory is None:
-            raise ValueError(f'ClassMeansHook fills the memory of an mmcausal.OLTRHead, got {type(model).__name__}')
+            raise ValueError(f'ClassMeansHook fills the memory of an mmcausal.OLTRHead, but got {type(model).__name__}')
         if runner.iter == 0:
+            from mmcausal.models.classifiers.class_means import find_class_means  # needs MMPretrain
             runner.logger.info('One pass over the training images for the centroids of the classes')
             # Each image once, whatever the sampler of the training draws
             loader = dict(runner.cfg.train_dataloader, dataset=runner.train_dataloader.dataset,

@@ -1,52 +1,49 @@
-"""The number of training images of each class, for whatever needs it."""
-from typing import Any, List, Sequence
+"""Training images of each class, for every module that needs them."""
+from typing import Sequence
 
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
-from torch import nn
+from mmengine.runner import Runner
 
-from mmcausal.hooks.utils import unwrap
+from mmcausal.class_prior import TakesClassCounts
+from mmcausal.hooks.utils import modules_of_type
 from mmcausal.registry import HOOKS
 
 
-def modules_with_counts(model: nn.Module) -> List[Any]:
-    """The modules of a model that take class counts: those with a ``set_class_counts``."""
-    return [module for module in model.modules() if hasattr(module, 'set_class_counts')]
-
-
-def give_class_counts(modules: Sequence[Any], dataset: Any) -> None:
-    """Give ``metainfo['class_counts']`` of a data set to modules.
+def give_class_counts(modules: Sequence[TakesClassCounts], dataset: BaseDataset) -> None:
+    """Call ``set_class_counts`` of modules with ``metainfo['class_counts']`` of a dataset.
 
     Raises:
-        ValueError: There are modules, and the data set has no counts.
+        ValueError: There are modules, but the dataset has no counts.
     """
     class_counts = dataset.metainfo.get('class_counts')
     if modules and class_counts is None:
-        raise ValueError("ClassPriorHook needs metainfo['class_counts'], the training images of each class, as "
-                         f"mmcausal's data sets have it, and found none in {type(dataset).__name__}")
+        raise ValueError("ClassPriorHook needs metainfo['class_counts'], the training images of each class, as in "
+                         f"mmcausal's datasets, but {type(dataset).__name__} has none")
     for module in modules:
         module.set_class_counts(class_counts)
 
 
 @HOOKS.register_module()
 class ClassPriorHook(Hook):
-    """Before training, :func:`give_class_counts` of the training data to the model.
+    """Give the class counts of the training data to the model before training, see :func:`give_class_counts`.
 
-    Before testing, a classifier that needs counts to infer and has none, as its checkpoint had none, gets those in the
-    test data's ``metainfo``: the counts of the *training* images, as the test splits of mmcausal's classification data
-    sets carry them. No count is ever made of test labels.
+    Before a test, a classifier that needs counts to infer, but found none in its checkpoint, gets those in the test
+    data's ``metainfo``: the counts of the *training* images, which the test splits of mmcausal's classification
+    datasets carry. Test labels are never counted.
 
     Raises:
-        ValueError: Data without these counts; before training, a model that does not ask for them.
+        ValueError: Data without these counts; before training, a model without a module that takes them.
     """
 
-    def before_train(self, runner: Any) -> None:
-        modules = modules_with_counts(unwrap(runner.model))
+    def before_train(self, runner: Runner) -> None:
+        modules = modules_of_type(runner.model, TakesClassCounts)  # type: ignore[type-abstract]
         if not modules:
-            raise ValueError('ClassPriorHook found no module that asks for class counts, such as '
+            raise ValueError('ClassPriorHook found no module with set_class_counts, such as '
                              'mmcausal.BalancedSoftmaxLoss')
         give_class_counts(modules, runner.train_dataloader.dataset)
 
-    def before_test(self, runner: Any) -> None:
-        modules = modules_with_counts(unwrap(runner.model))
+    def before_test(self, runner: Runner) -> None:
+        modules = modules_of_type(runner.model, TakesClassCounts)  # type: ignore[type-abstract]
         give_class_counts([module for module in modules if getattr(module, 'lacks_class_counts', False)],
                           runner.test_dataloader.dataset)

@@ -1,36 +1,35 @@
-"""Deferred re-weighting: first the features, then the classes."""
-from typing import Any, List
+"""Deferred re-weighting: features first, then classes."""
+from typing import List
 
 from mmengine.hooks import Hook
-from torch import nn
+from mmengine.runner import Runner
 
-from mmcausal.hooks.utils import unwrap
+from mmcausal.checks import check_integer
+from mmcausal.hooks.utils import modules_of_type
+from mmcausal.models import DeferredReweightingLoss
 from mmcausal.registry import HOOKS
 
 
 @HOOKS.register_module()
 class DeferredReweightingHook(Hook):
-    """DRW (Cao et al., NeurIPS 2019, arXiv 1906.07413): ``DeferredReweightingLoss`` weighs its images from an epoch on.
+    """Start the weights of ``DeferredReweightingLoss`` at an epoch: DRW (Cao et al., NeurIPS 2019, arXiv 1906.07413).
 
     Args:
-        begin: Epochs to train without weights.
+        begin: Number of epochs to train without weights.
 
     Raises:
         ValueError: A negative ``begin``; before training, a model without a ``DeferredReweightingLoss``.
     """
 
     def __init__(self, begin: int) -> None:
-        if isinstance(begin, bool) or not isinstance(begin, int) or begin < 0:
-            raise ValueError(f'begin must be a number of epochs, got {begin!r}')
-        self.begin = begin
-        self.losses: List[nn.Module] = []
+        self.begin = check_integer('begin', begin, 0)
+        self.losses: List[DeferredReweightingLoss] = []
 
-    def before_train(self, runner: Any) -> None:
-        from mmcausal.models import DeferredReweightingLoss
-        self.losses = [m for m in unwrap(runner.model).modules() if isinstance(m, DeferredReweightingLoss)]
+    def before_train(self, runner: Runner) -> None:
+        self.losses = modules_of_type(runner.model, DeferredReweightingLoss)
         if not self.losses:
             raise ValueError('DeferredReweightingHook found no mmcausal.DeferredReweightingLoss to defer')
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         for loss in self.losses:
             loss.is_active = runner.epoch >= self.begin

@@ -1,7 +1,12 @@
-"""A detector, its checkpoint and its data, compared before the work starts."""
+"""Comparison of a detector with its checkpoint and its data, before the work starts."""
 from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Dict, List
 
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmcausal.checkpoints import Shapes, check_checkpoint, differences, shapes_of
 from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import require_host
 from mmcausal.registry import HOOKS
@@ -10,43 +15,38 @@ require_host('mmdet')
 
 from mmdet.engine.hooks import NumClassCheckHook  # noqa: E402
 
-CLASSIFIER = 'fc_cls.weight'
-
 
 @HOOKS.register_module()
 class DetectorCheckHook(NumClassCheckHook):
-    """Same as MMDetection's ``NumClassCheckHook``, except that it looks at all data before the first epoch or test.
+    """Same as MMDetection's ``NumClassCheckHook``, except that it checks all data before the first epoch or test.
 
-    It also refuses a checkpoint with another number of classification stages, and a test with a checkpoint whose
-    classifiers do not fit and so were not loaded.
+    It also refuses a checkpoint with another number of classification stages, and a test with a checkpoint of other
+    classifiers, which the host leaves out.
 
     Raises:
-        ValueError: Classes of a data set, or stages or classes of a checkpoint, that are not the detector's.
+        ValueError: Classes of a dataset, or stages or classes of a checkpoint, that are not the detector's.
     """
 
     def __init__(self) -> None:
         self.misfits: List[str] = []
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._check_classes(runner, runner.train_dataloader)
         if runner.val_loop is not None:
             self._check_classes(runner, runner.val_dataloader)
 
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: Runner) -> None:
         self._check_classes(runner, runner.test_dataloader)
-        if self.misfits:
-            raise ValueError(f'the checkpoint is not one of this detector: {"; ".join(self.misfits)}')
+        check_checkpoint('detector', self.misfits)
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         saved = _classifiers(checkpoint.get('state_dict', checkpoint))
         own = _classifiers(unwrap(runner.model).state_dict())
-        if saved and set(saved) != set(own):
-            raise ValueError(f'the checkpoint has {len(saved)} stages of classification, {sorted(saved)}, and the '
-                             f'detector has {len(own)}: {sorted(own)}')
-        self.misfits = [f'{name} has shape {shape} there and {own[name]} here' for name, shape in saved.items()
-                        if shape != own[name]]
+        self.misfits = differences(own, saved) if saved else []
+        if saved.keys() != own.keys():
+            check_checkpoint('detector', self.misfits)
 
-    def _check_classes(self, runner: Any, dataloader: Any) -> None:
+    def _check_classes(self, runner: Runner, dataloader: DataLoader) -> None:
         stand_in = SimpleNamespace(model=runner.model, train_dataloader=dataloader, logger=runner.logger)
         try:
             self._check_head(stand_in, 'train')
@@ -54,7 +54,7 @@ class DetectorCheckHook(NumClassCheckHook):
             raise ValueError(str(error)) from error
 
 
-def _classifiers(state: Dict[str, Any]) -> Dict[str, tuple]:
-    """Shapes of the classifiers of a state dictionary, by name; the same inside and outside a test-time wrapper."""
-    return {key: tuple(value.shape) for name, value in state.items()
-            for key in [name[len('module.'):] if name.startswith('module.') else name] if key.endswith(CLASSIFIER)}
+def _classifiers(state: Dict[str, Tensor]) -> Shapes:
+    """Return the shapes of the classifiers by name; the same inside and outside a test-time wrapper."""
+    shapes = shapes_of(state, suffix='fc_cls.weight')
+    return {name[len('module.'):] if name.startswith('module.') else name: shape for name, shape in shapes.items()}

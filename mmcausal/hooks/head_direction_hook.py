@@ -1,55 +1,59 @@
-"""When the head direction moves, and how ranks agree on it."""
-from typing import Any, List, Optional, Sequence, Union
+"""Schedule of the head direction."""
+from typing import List, Optional, Sequence, Union
 
-from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
-from mmcausal.functional import is_number
-from mmcausal.hooks.utils import unwrap
-from mmcausal.models.deconfound_linear import DeconfoundLinear
-from mmcausal.models.detection_linear import DetectionDeconfoundLinear
+from mmcausal.checks import is_number
+from mmcausal.hooks.utils import modules_of_type, unwrap
+from mmcausal.models.layers import DetectionDeconfoundLinear, TDELinear
 from mmcausal.registry import HOOKS
 
 
 @HOOKS.register_module()
 class HeadDirectionHook(Hook):
-    """Move the head direction of every :class:`mmcausal.models.DeconfoundLinear` after each optimiser step.
+    """Update the head direction of every :class:`mmcausal.models.TDELinear` after each optimiser step.
 
-    Under gradient accumulation the direction moves once for all the iterations of a step. Ranks are merged by the sum
-    of their features and counts, so that all of them keep the direction of the whole batch. Everything stays on the
-    device: no iteration waits for it.
+    Under gradient accumulation, the direction moves once for all iterations of a step. The layers add the features and
+    counts of all ranks, so every rank keeps the direction of the whole batch. Everything stays on the device: no
+    iteration waits for it.
 
     Args:
-        momentum: Weight of the old average in [0, 1), or ``'auto'``, the optimiser's own ``momentum`` or first
+        momentum: Weight of the old average in [0, 1), or ``'auto'``: the optimiser's own ``momentum`` or first
             ``beta`` at that moment (the paper's choice: the direction follows the optimiser's momentum).
 
     Raises:
-        ValueError: ``momentum`` out of range; before training, a model without a ``DeconfoundLinear`` or with other
-            classes than the training data; several optimisers, or one without a momentum.
+        ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear`` or with other classes
+            than the training data; several optimisers, or one without a momentum.
+
+    Example:
+        In a config: ``custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]``
     """
     # Before EMAHook (NORMAL) copies the model's buffers and CheckpointHook (VERY_LOW) saves them.
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, momentum: Union[float, str] = 'auto') -> None:
         if momentum != 'auto' and not (is_number(momentum) and 0 <= float(momentum) < 1):
-            raise ValueError(f"momentum must be a number in [0, 1) or 'auto', got {momentum!r}")
+            raise ValueError(f"momentum must be a number in [0, 1) or 'auto', but got {momentum!r}")
         self.momentum = momentum
-        self.layers: List[DeconfoundLinear] = []
+        self.layers: List[TDELinear] = []
 
-    def before_train(self, runner: Any) -> None:
-        self.layers = [m for m in unwrap(runner.model).modules() if isinstance(m, DeconfoundLinear)]
+    def before_train(self, runner: Runner) -> None:
+        self.layers = modules_of_type(runner.model, TDELinear)
         if not self.layers:
-            raise ValueError('HeadDirectionHook needs a model with a DeconfoundLinear, e.g. in the head '
-                             f"dict(type='mmcausal.DeconfoundHead'), got {type(unwrap(runner.model)).__name__}")
+            raise ValueError('HeadDirectionHook needs a model with a TDELinear such as DeconfoundLinear, e.g. in the '
+                             "head dict(type='mmcausal.DeconfoundHead'), but got "
+                             f'{type(unwrap(runner.model)).__name__}')
         self._check_classes(getattr(runner, 'train_dataloader', None))
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
-            raise ValueError('HeadDirectionHook follows the steps of one optimiser, got an OptimWrapperDict of '
+            raise ValueError('HeadDirectionHook follows the steps of one optimiser, but got an OptimWrapperDict of '
                              f'{list(runner.optim_wrapper.keys())}')
         self._momentum(runner)
 
     def after_train_iter(self,
-                         runner: Any,
+                         runner: Runner,
                          batch_idx: int,
                          data_batch: Optional[Sequence[dict]] = None,
                          outputs: Optional[dict] = None) -> None:
@@ -57,30 +61,29 @@ class HeadDirectionHook(Hook):
             return
         momentum = self._momentum(runner)
         for layer in self.layers:
-            all_reduce(layer.observed, op='sum')
             layer.update_direction(momentum)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: Runner) -> None:
         for layer in self.layers:
             cosine = float(layer.mean_cosine)
             if cosine > 0:
                 runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '
                                    f"alpha='auto' is {1 / cosine:.3f} (alpha * mean cosine = 1)")
 
-    def _check_classes(self, dataloader: Any) -> None:
+    def _check_classes(self, dataloader: Optional[DataLoader]) -> None:
         metainfo = getattr(getattr(dataloader, 'dataset', None), 'metainfo', {})
         for layer in self.layers:
-            is_detector = isinstance(layer, DetectionDeconfoundLinear)  # whose outputs DetectorCheckHook compares
+            is_detector = isinstance(layer, DetectionDeconfoundLinear)  # DetectorCheckHook compares its outputs
             if not is_detector and 'classes' in metainfo and len(metainfo['classes']) != layer.out_features:
-                raise ValueError(f'num_classes must be that of the data: the classifier has {layer.out_features} '
+                raise ValueError(f'num_classes must be that of the data, but the classifier has {layer.out_features} '
                                  f'classes, and the training data {len(metainfo["classes"])}')
 
-    def _momentum(self, runner: Any) -> float:
+    def _momentum(self, runner: Runner) -> float:
         if not isinstance(self.momentum, str):
             return float(self.momentum)
         group = runner.optim_wrapper.param_groups[0]
         momentum = group['betas'][0] if 'betas' in group else group.get('momentum')
         if not momentum:
-            raise ValueError(f"HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
-                             f'{type(runner.optim_wrapper.optimizer).__name__}; give momentum as a number')
+            raise ValueError("HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
+                             f'{type(runner.optim_wrapper.optimizer).__name__}; set momentum to a number')
         return float(momentum)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmcausal.evaluation.shot_accuracy import shot_groups
 from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import is_installed
-from mmcausal.models.deconfound_linear import DeconfoundLinear
+from mmcausal.models.layers import TDELinear
 from mmcausal.registry import HOOKS
 
 
@@ -31,7 +31,7 @@ class PicturesHook(Hook):
     Raises:
         ImportError: At construction, without torchmetrics and Matplotlib.
         ValueError: At construction, an interval below 1 or shot groups that overlap. Before the first batch, a model
-            without exactly one :class:`mmcausal.models.DeconfoundLinear`, or a data set without
+            without exactly one :class:`mmcausal.models.TDELinear`, or a data set without
             ``metainfo['class_counts']``.
     """
 
@@ -41,7 +41,7 @@ class PicturesHook(Hook):
     def __init__(self, interval: int = 1, many: int = 100, few: int = 20) -> None:
         shot_groups([], many, few)
         if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval must be an integer of at least 1, got {interval!r}')
+            raise ValueError(f'interval must be an integer of at least 1, but got {interval!r}')
         missing = [package for package in ('torchmetrics', 'matplotlib') if not is_installed(package)]
         if missing:
             raise ImportError(f'PicturesHook needs {", ".join(missing)}: pip install {" ".join(missing)}')
@@ -62,15 +62,15 @@ class PicturesHook(Hook):
         self._start(runner, runner.test_dataloader.dataset)
 
     def _start(self, runner: Any, dataset: Any) -> None:
-        layers = [module for module in unwrap(runner.model).modules() if isinstance(module, DeconfoundLinear)]
+        layers = [module for module in unwrap(runner.model).modules() if isinstance(module, TDELinear)]
         if len(layers) != 1:
-            raise ValueError(f'PicturesHook needs a model with one DeconfoundLinear, got {len(layers)}')
+            raise ValueError(f'PicturesHook needs a model with one TDELinear, but got {len(layers)}')
         if 'class_counts' not in dataset.metainfo:
             raise ValueError(f"PicturesHook needs metainfo['class_counts'], which this {type(dataset).__name__} lacks")
         self.layer, self.dataset, self._samples = layers[0], dataset, []
         self._handle = self.layer.register_forward_pre_hook(self._remember)
 
-    def _remember(self, layer: DeconfoundLinear, args: tuple) -> None:
+    def _remember(self, layer: TDELinear, args: tuple) -> None:
         self._input = args[0].detach().float().cpu()
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,

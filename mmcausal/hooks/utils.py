@@ -1,7 +1,17 @@
+"""Helpers of the hooks."""
+from typing import List, Type, TypeVar
+
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+Module = TypeVar('Module')
+
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside a distributed wrapper, or the model."""
+    """Return the model inside a distributed wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+def modules_of_type(model: nn.Module, kind: Type[Module]) -> List[Module]:
+    """Return the modules of a model, inside a distributed wrapper or not, that are instances of ``kind``."""
+    return [module for module in unwrap(model).modules() if isinstance(module, kind)]

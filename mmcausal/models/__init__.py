@@ -1,51 +1,39 @@
-from mmcausal.hosts import explain_missing, is_usable
-from mmcausal.models.deconfound_linear import DeconfoundLinear
-from mmcausal.models.decoupled_classifiers import LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
-from mmcausal.models.detection_linear import DetectionDeconfoundLinear
+"""Models by kind. Layers and losses need PyTorch alone; each other room says which host it needs."""
+from mmcausal.components import component_getattr
+from mmcausal.hosts import is_usable
+from mmcausal.models import layers, losses
+from mmcausal.models.deployed_classifier import DeployedClassifier
 from mmcausal.models.enable_tde import enable_tde
-from mmcausal.models.small_conv_net import SmallConvNet
+from mmcausal.models.layers import *  # noqa: F403
+from mmcausal.models.losses import *  # noqa: F403
 
-__all__ = [
-    'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear', 'NCMLinear', 'SmallConvNet',
-    'TauNormLinear', 'enable_tde'
-]
+__all__ = ['DeployedClassifier', 'enable_tde', *layers.__all__, *losses.__all__]
 
-# What each host is needed for
-ADAPTERS = {
-    'mmpretrain': [
-        'BBNClassifier', 'ClassBalancedLoss', 'ClassifierHead', 'DeconfoundHead', 'DeferredReweightingLoss',
-        'FineTunedClassifier', 'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'OLTRHead', 'ResNet10',
-        'ResNet32', 'StageTwoClassifier', 'TDEClassifierTTA', 'TwinResNeXt'
-    ],
-    'mmdet': [
-        'EQLV2Loss', 'EqualizationLoss', 'SoftmaxFocalLoss', 'TDECascadeRoIHead', 'TDEDetectorTTA',
-        'TDEHybridTaskCascadeRoIHead', 'TDEStandardRoIHead', 'enable_detector_tde'
-    ],
-}
+if is_usable('mmengine'):
+    from torch import nn
+
+    from mmcausal.registry import MODELS
+
+    for room in (layers, losses):
+        for name in room.__all__:
+            component = getattr(room, name)
+            if isinstance(component, type) and issubclass(component, nn.Module):
+                MODELS.register_module(module=component)
+    MODELS.register_module('BalancedSoftmaxLoss', module=losses.LogitAdjustedLoss)
 
 if is_usable('mmpretrain'):
-    from mmcausal.models.bbn import BBNClassifier, TwinResNeXt
-    from mmcausal.models.class_prior_losses import (
-        ClassBalancedLoss,
-        DeferredReweightingLoss,
-        LabelAwareSmoothingLoss,
-        LDAMLoss,
-        LogitAdjustedLoss,
-    )
-    from mmcausal.models.classifier_head import ClassifierHead
-    from mmcausal.models.deconfound_head import DeconfoundHead
-    from mmcausal.models.oltr import OLTRHead
-    from mmcausal.models.resnet10 import ResNet10
-    from mmcausal.models.resnet32 import ResNet32
-    from mmcausal.models.stage_two_classifier import FineTunedClassifier, StageTwoClassifier
-    from mmcausal.models.tde_classifier_tta import TDEClassifierTTA
-    __all__ += ADAPTERS['mmpretrain']
+    from mmcausal.models import backbones, classifiers, heads
+    from mmcausal.models.backbones import *  # noqa: F403
+    from mmcausal.models.classifiers import *  # noqa: F403
+    from mmcausal.models.heads import *  # noqa: F403
+    from mmcausal.models.tta.tde_classifier_tta import TDEClassifierTTA
+    __all__ += [*backbones.__all__, *classifiers.__all__, *heads.__all__, 'TDEClassifierTTA']
 
 if is_usable('mmdet'):
-    from mmcausal.models.box_head_losses import EQLV2Loss, SoftmaxFocalLoss
-    from mmcausal.models.equalization_loss import EqualizationLoss
-    from mmcausal.models.tde_detector_tta import TDEDetectorTTA, enable_detector_tde
-    from mmcausal.models.tde_roi_heads import TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDEStandardRoIHead
-    __all__ += ADAPTERS['mmdet']
+    from mmcausal.models import roi_heads
+    from mmcausal.models.losses.eqlv2_loss import EQLV2Loss
+    from mmcausal.models.roi_heads import *  # noqa: F403
+    from mmcausal.models.tta.tde_detector_tta import TDEDetectorTTA, enable_detector_tde
+    __all__ += [*roi_heads.__all__, 'EQLV2Loss', 'TDEDetectorTTA', 'enable_detector_tde']
 
-__getattr__ = explain_missing(__name__, ADAPTERS)
+__getattr__ = component_getattr(__name__)

@@ -4,8 +4,8 @@ from typing import Any, Callable, Dict, Optional
 import numpy as np
 import torch
 
-from mmcausal.evaluation.alpha_sweep import iterate_probs
-from mmcausal.models.deconfound_linear import Alpha, DeconfoundLinear
+from mmcausal.analysis import iterate_probs
+from mmcausal.models.layers import Alpha, TDELinear
 from mmcausal.visualization.features import (
     draw_decomposition,
     draw_direction_cosines,
@@ -16,7 +16,7 @@ from mmcausal.visualization.predictions import draw_class_accuracy, draw_confusi
 from mmcausal.visualization.style import paper_figure
 
 
-def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, class_counts: Any,
+def classifier_pictures(layer: TDELinear, features: Any, labels: Any, class_counts: Any,
                         groups: Dict[str, np.ndarray], alpha: Optional[Alpha] = None) -> Dict[str, Any]:
     """Matplotlib figures by name.
 
@@ -50,7 +50,7 @@ def classifier_pictures(layer: DeconfoundLinear, features: Any, labels: Any, cla
     return figures
 
 
-def alphas_to_show(layer: DeconfoundLinear, alpha: Optional[Alpha] = None) -> Dict[str, Alpha]:
+def alphas_to_show(layer: TDELinear, alpha: Optional[Alpha] = None) -> Dict[str, Alpha]:
     """Alpha by name: of the total effect, and of TDE (by default the layer's own) where there is TDE to show."""
     alphas: Dict[str, Alpha] = {'total effect': 0.}
     alpha = layer.alpha if alpha is None else alpha

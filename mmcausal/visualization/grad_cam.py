@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmcausal.hosts import is_installed
-from mmcausal.models.deconfound_linear import Alpha, DeconfoundLinear, check_alpha
+from mmcausal.models.layers import Alpha, TDELinear, check_alpha
 from mmcausal.visualization.classifier import alphas_to_show
 from mmcausal.visualization.features import by_rank
 from mmcausal.visualization.style import paper_figure
@@ -33,7 +33,7 @@ class _FeatureMap(nn.Module):
         feature_map = self.classifier.backbone(images)[-1]
         if feature_map.dim() != 4:
             raise NoFeatureMapError('Grad-CAM needs a VisionTransformer, or a backbone with a feature map (N, '
-                                    f'channels, H, W), got one of shape {tuple(feature_map.shape)}')
+                                    f'channels, H, W), but got one of shape {tuple(feature_map.shape)}')
         features = (self.last(feature_map), )
         if self.classifier.with_neck:
             features = self.classifier.neck(features)
@@ -49,7 +49,8 @@ def _cam_target(classifier: Any, images: Tensor) -> Tuple[nn.Module, nn.Module, 
     """A network of logits, the layer in it to look at, and what makes a map of that layer's output, if it is none."""
     from mmpretrain.models import ImageClassifier, VisionTransformer
     if not isinstance(classifier, ImageClassifier):
-        raise NoFeatureMapError(f'Grad-CAM needs an ImageClassifier of MMPretrain, got a {type(classifier).__name__}')
+        raise NoFeatureMapError('Grad-CAM needs an ImageClassifier of MMPretrain, but got a '
+                                f'{type(classifier).__name__}')
     backbone = classifier.backbone
     if isinstance(backbone, VisionTransformer) and backbone.out_type != 'featmap':
         # The class token takes nothing from patches behind the last attention: look before it, as MMPretrain's vis_cam.
@@ -60,7 +61,7 @@ def _cam_target(classifier: Any, images: Tensor) -> Tuple[nn.Module, nn.Module, 
     return model, model.last, None
 
 
-def grad_cams(classifier: Any, layer: DeconfoundLinear, image: Tensor, alphas: Dict[str, Alpha]) -> Dict[str, Any]:
+def grad_cams(classifier: Any, layer: TDELinear, image: Tensor, alphas: Dict[str, Alpha]) -> Dict[str, Any]:
     """Heat maps (H, W) in [0, 1] of the classes that a classifier predicts with several alphas.
 
     Args:
@@ -120,7 +121,7 @@ def example_indices(labels: np.ndarray, class_counts: np.ndarray) -> List[int]:
     return ranked[:2] + ranked[2:][-2:]
 
 
-def draw_grad_cams(classifier: Any, layer: DeconfoundLinear, dataset: Any, indices: List[int],
+def draw_grad_cams(classifier: Any, layer: TDELinear, dataset: Any, indices: List[int],
                    alpha: Optional[Alpha] = None) -> Any:
     """A Matplotlib figure of some images of a data set: total effect above, TDE below.
 
@@ -145,7 +146,7 @@ def draw_grad_cams(classifier: Any, layer: DeconfoundLinear, dataset: Any, indic
     return figure
 
 
-def grad_cam_pictures(classifier: Any, layer: DeconfoundLinear, dataset: Any, labels: Any, class_counts: Any,
+def grad_cam_pictures(classifier: Any, layer: TDELinear, dataset: Any, labels: Any, class_counts: Any,
                       alpha: Optional[Alpha] = None) -> Dict[str, Any]:
     """``grad_cam``, the figure of :func:`draw_grad_cams` for four images; nothing, and a line in the log, without it.
 

@@ -1,10 +1,9 @@
-"""Give a trained classifier the head direction that TDE needs: the mean feature over one pass of training images.
+"""Estimate the head direction that TDE needs, for a trained checkpoint, with one pass over its training images.
 
-With --momentum it is the moving average at the end of that pass, as training would have left it.
-
-For checkpoints that were trained without mmcausal.HeadDirectionHook, stock ones included: classifiers, and two-stage
-detectors, whose stages each get the direction of their foreground proposals. The result is the same checkpoint with the
-direction added; test it with mmcausal.TDEClassifierTTA or mmcausal.TDEDetectorTTA.
+The direction is the mean feature; with --momentum, the moving average at the end of the pass, as in training. Use it
+for checkpoints trained without mmcausal.HeadDirectionHook, stock ones included: classifiers, and two-stage detectors,
+in which each stage gets the direction of its foreground proposals. The output is the same checkpoint with the direction
+added; test it with mmcausal.TDEClassifierTTA or mmcausal.TDEDetectorTTA.
 """
 import argparse
 import itertools
@@ -13,23 +12,27 @@ from pathlib import Path
 from typing import Dict
 
 import torch
+from arguments import add_model_arguments, plain_errors
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
-from trained import add_model_arguments, load_trained, plain_errors
 
-from mmcausal.hooks.class_prior_hook import give_class_counts, modules_with_counts
-from mmcausal.models import DeconfoundLinear, enable_tde
+from mmcausal.analysis import quiet_runner
+from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.class_prior import TakesClassCounts
+from mmcausal.hooks.class_prior_hook import give_class_counts
+from mmcausal.hooks.utils import modules_of_type
+from mmcausal.models import TDELinear, enable_tde
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     parser.add_argument('out', type=Path, help='new checkpoint; an existing file is not overwritten')
-    parser.add_argument('--momentum', type=float, help='of a moving average, in [0, 1); default: the exact mean')
+    parser.add_argument('--momentum', type=float, help='momentum of a moving average in [0, 1); default: exact mean')
     args = parser.parse_args()
     if args.momentum is not None and not 0 <= args.momentum < 1:
-        parser.error(f'momentum must be in [0, 1), got {args.momentum}')
+        parser.error(f'momentum must be in [0, 1), but got {args.momentum}')
     if args.out.exists():
         parser.error(f'{args.out} exists')
     return args
@@ -39,21 +42,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with plain_errors():
-        runner = load_trained(args, 'estimate_direction')
+        runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'estimate_direction')
+        runner.load_or_resume()
         model = runner.model
         layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
-        layer.train()  # observes its input; the rest of the model infers
+        layer.train()  # it observes its input; the rest of the model infers
         layer.mean_feature.zero_()
         layer.num_updates.zero_()
     dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
-    give_class_counts(modules_with_counts(model), dataloader.dataset)
+    give_class_counts(modules_of_type(model, TakesClassCounts), dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
-    check_fit(args, state, layers)
-    # Detectors pad their labels in training alone; classifiers would mix theirs.
+    with plain_errors():
+        check_fit(args, state, layers)
+    # Detectors pad their labels only in training; classifiers would mix theirs.
     is_detector = hasattr(model, 'roi_head')
-    # One pass, of samplers without an end too
+    # One pass, also with samplers that never end
     batches = itertools.islice(dataloader, len(dataloader))
     for batch in track_iter_progress((batches, len(dataloader))):
         model(**model.data_preprocessor(batch, is_detector), mode='loss')
@@ -74,8 +79,8 @@ def main() -> None:
     print(f'Saved {args.out}')
 
 
-def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, DeconfoundLinear]:
-    """The classifiers of a model by their names, ready for TDE."""
+def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, TDELinear]:
+    """Return the classifiers of a model by name, ready for TDE."""
     if not hasattr(model, 'roi_head'):
         return {classifier: enable_tde(model, 0., classifier)}
     from mmcausal.models import enable_detector_tde
@@ -83,18 +88,15 @@ def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, DeconfoundL
     return {name: layer for name, layer in model.named_modules() if any(layer is other for other in layers)}
 
 
-def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], layers: Dict[str, DeconfoundLinear]) -> None:
-    """Exit where a checkpoint has other classifiers than the model: the host only logs it, and keeps random ones."""
-    saved = {name for name in state if name.endswith('fc_cls.weight')} | {f'{name}.weight' for name in layers}
+def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], layers: Dict[str, TDELinear]) -> None:
+    """Raise ``ValueError`` if the checkpoint has other classifiers: the host only logs it, and keeps random ones."""
     own = {f'{name}.weight': tuple(layer.weight.shape) for name, layer in layers.items()}
-    for name in sorted(saved):
-        found = tuple(state[name].shape) if name in state else None
-        if found != own.get(name):
-            sys.exit(f'{args.checkpoint} is not a checkpoint of {args.config}: {name} has shape {found} there, and '
-                     f'{own.get(name)} in the model')
+    saved = {**shapes_of(state, suffix='fc_cls.weight'),
+             **{name: tuple(state[name].shape) for name in own if name in state}}
+    check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, saved))
 
 
-def update_all(layers: Dict[str, DeconfoundLinear], momentum: float) -> None:
+def update_all(layers: Dict[str, TDELinear], momentum: float) -> None:
     for layer in layers.values():
         layer.update_direction(momentum)
 

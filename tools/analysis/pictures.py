@@ -1,21 +1,22 @@
-"""Pictures of one trained classifier: norms, head direction, accuracy per class, confusion, calibration.
+"""Draw the plots of a trained classifier: norms, head direction, accuracy per class, confusion, calibration.
 
-Features are stored on the first run and shared with sweep_alpha.py. mmcausal.PicturesHook draws the same pictures for
+Features are stored on the first run and shared with sweep_alpha.py. mmcausal.PicturesHook draws the same plots for
 TensorBoard or W&B while a model trains.
 """
 import argparse
 from pathlib import Path
 
 import matplotlib
-from trained import (
+from arguments import (
     add_feature_arguments,
     add_model_arguments,
     alpha_argument,
-    build_split,
-    load_classifier,
-    shot_metric,
+    classifier_from,
+    reporting_metric,
     stored_features,
 )
+
+from mmcausal.analysis import build_split
 
 matplotlib.use('Agg')
 
@@ -24,17 +25,17 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     add_feature_arguments(parser)
-    parser.add_argument('--alpha', type=alpha_argument, default=1., help='of TDE; default 1')
-    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/pictures'), help='where the PNG files go')
+    parser.add_argument('--alpha', type=alpha_argument, default=1., help='alpha of TDE; default 1')
+    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/pictures'), help='folder for the PNG files')
     return parser.parse_args()
 
 
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     args = parse_args()
-    runner, layer = load_classifier(args, 'pictures')
+    runner, layer = classifier_from(args, 'pictures')
     dataset = build_split(runner.cfg, args.split)
-    metric = shot_metric(runner, args, dataset)
+    metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
@@ -43,8 +44,8 @@ def main() -> None:
         figure.savefig(args.out_dir / f'{name}.png')
         print(args.out_dir / f'{name}.png')
     if not layer.mean_feature.any():
-        print('The checkpoint has no head direction, so there are no pictures of it and of TDE; estimate_direction.py '
-              'adds one')
+        print('The checkpoint has no head direction, so there are no plots of it and of TDE; '
+              'estimate_direction.py adds one')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
-"""One HTML page about a trained classifier: accuracies, pictures, a table of classes that sorts and filters, config.
+"""Write one HTML page about a trained classifier: accuracies, plots, a sortable table of classes, config.
 
-It takes a work directory: the config that a training left there, and its last checkpoint unless another is named.
+Give it a work directory: it reads the config that the training left there, and the last checkpoint by default.
 Features are stored on the first run and shared with sweep_alpha.py and pictures.py.
 """
 import argparse
@@ -9,19 +9,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from arguments import add_feature_arguments, alpha_argument, classifier_from, reporting_metric, stored_features
 from mmengine.config import Config, DictAction
-from trained import (
-    add_feature_arguments,
-    alpha_argument,
-    auto_marks,
-    build_split,
-    load_classifier,
-    shot_metric,
-    stored_features,
-)
 
-from mmcausal.evaluation import sweep_alpha
-from mmcausal.evaluation.alpha_sweep import predict
+from mmcausal.analysis import auto_alphas, build_split, predict, sweep_alpha
 
 matplotlib.use('Agg')
 
@@ -33,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='default: the last one')
     parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
     add_feature_arguments(parser)
-    parser.add_argument('--alpha', type=alpha_argument, default=1., help='of TDE; default 1')
+    parser.add_argument('--alpha', type=alpha_argument, default=1., help='alpha of TDE; default 1')
     parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
@@ -46,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 def find_config(work_dir: Path) -> str:
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
-        sys.exit(f'{work_dir} must hold the config of one training, and has {[path.name for path in configs]}; name '
+        sys.exit(f'{work_dir} must hold the config of one training, but has {[path.name for path in configs]}; choose '
                  'one with --config')
     return str(configs[0])
 
@@ -54,7 +45,7 @@ def find_config(work_dir: Path) -> str:
 def find_checkpoint(work_dir: Path) -> str:
     last = work_dir / 'last_checkpoint'
     if not last.exists():
-        sys.exit(f'{work_dir} has no last_checkpoint; name one with --checkpoint')
+        sys.exit(f'{work_dir} has no last_checkpoint; choose one with --checkpoint')
     checkpoint = Path(last.read_text().strip())
     return str(checkpoint if checkpoint.exists() else work_dir / checkpoint.name)  # the directory may have moved
 
@@ -69,9 +60,9 @@ def main() -> None:
         report_page,
     )
     args = parse_args()
-    runner, layer = load_classifier(args, 'report')
+    runner, layer = classifier_from(args, 'report')
     dataset = build_split(runner.cfg, args.split)
-    metric = shot_metric(runner, args, dataset)
+    metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
     figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
@@ -85,7 +76,7 @@ def main() -> None:
     points = sweep_alpha(layer, store.features, store.labels, sorted({*names.values(), *curve}), metric)
     if curve:
         figures['alpha_sweep'], axes = paper_figure()
-        draw_alpha_sweep(axes, points, {**auto_marks([layer]), 'this page': args.alpha})
+        draw_alpha_sweep(axes, points, {**auto_alphas([layer]), 'this page': args.alpha})
 
     groups = [group for group in ('many', 'medium', 'few', 'overall') if group in points[0]]
     by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}

@@ -1,8 +1,8 @@
-"""Accuracy of a trained classifier over alpha, and the alpha to use: chosen on validation images, never on test images.
+"""Sweep alpha of a trained classifier, and choose one on validation images, never on test images.
 
-The network runs once over the split; its features are stored, and every later sweep takes seconds. Besides the
-accuracies it prints the two rules that need no label: alpha='auto' (alpha * mean cosine = 1) and the alpha at which the
-mean prediction has the largest entropy, which supposes balanced images.
+The network runs once over the split and its features are stored, so every later sweep takes seconds. Besides the
+accuracies, the tool prints the two rules that need no label: alpha='auto' (alpha * mean cosine = 1), and the alpha with
+the largest entropy of the mean prediction, which assumes balanced images.
 """
 import argparse
 import json
@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
-from trained import (
+from arguments import (
     GROUPS,
     add_alphas_argument,
     add_feature_arguments,
     add_model_arguments,
     add_sweep_arguments,
-    auto_marks,
-    load_classifier,
+    classifier_from,
+    dataset_to_choose_by,
     plain_errors,
     print_points,
-    refuse_test_images,
     selecting_metric,
     stored_features,
 )
 
-from mmcausal.evaluation import sweep_alpha
+from mmcausal.analysis import auto_alphas, sweep_alpha
 from mmcausal.functional import NORMALIZERS
 
 
@@ -36,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     add_alphas_argument(parser, np.linspace(0, 3, 31).round(2).tolist())
     add_sweep_arguments(parser, GROUPS, 'overall')
     parser.add_argument('--normalizers', choices=sorted(NORMALIZERS), nargs='+',
-                        help="other normalisers to try on the trained weights; default: the classifier's own")
+                        help="normalisers to try on the trained weights; default: the classifier's own")
     return parser.parse_args()
 
 
@@ -51,14 +50,14 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
 
 def main() -> None:
     args = parse_args()
-    runner, layer = load_classifier(args, 'sweep_alpha')
+    runner, layer = classifier_from(args, 'sweep_alpha')
     with plain_errors():
         layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
-    dataset = refuse_test_images(runner.cfg, args)
+    dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
-    rules = auto_marks([layer])
+    rules = auto_alphas([layer])
     sweeps, chosen = {}, {}
     for normalizer in args.normalizers or [layer.normalizer]:
         layer.normalizer = normalizer
@@ -71,9 +70,9 @@ def main() -> None:
               'Without labels: ' + ', '.join(f'{rule} {alpha:.2f}' for rule, alpha in marks.items()))
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            picture = args.out.with_name(f'{args.out.stem}_{normalizer}.png')
-            draw(points, {**marks, f'best in {args.select}': best}, picture)
-            print(f'Picture: {picture}')
+            plot = args.out.with_name(f'{args.out.stem}_{normalizer}.png')
+            draw(points, {**marks, f'best in {args.select}': best}, plot)
+            print(f'Plot: {plot}')
     if args.out:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,

@@ -1,31 +1,30 @@
-"""Accuracy of a tau-normalised classifier over its exponent, and the exponent to use: chosen on validation images.
+"""Sweep the exponent of a tau-normalised classifier, and choose one on validation images.
 
-The network runs once over the split; its features are stored, and every later sweep takes seconds.
+The network runs once over the split and its features are stored, so every later sweep takes seconds.
 """
 import argparse
 import json
 import sys
 
 import numpy as np
-from trained import (
+from arguments import (
     GROUPS,
     add_feature_arguments,
     add_model_arguments,
     add_sweep_arguments,
-    load_trained,
+    dataset_to_choose_by,
     print_points,
-    refuse_test_images,
     selecting_metric,
     stored_features,
 )
 
-from mmcausal.evaluation import sweep_exponent
+from mmcausal.analysis import quiet_runner, sweep_exponent
 from mmcausal.models import TauNormLinear
-from mmcausal.models.decoupled_classifiers import check_exponent
+from mmcausal.models.layers.decoupled_linears import check_exponent
 
 
 def exponent_argument(text: str) -> float:
-    """An exponent on the command line."""
+    """Parse an exponent."""
     try:
         return check_exponent(float(text))
     except ValueError as error:
@@ -44,12 +43,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    runner = load_trained(args, 'sweep_tau_norm')
+    runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_tau_norm')
+    runner.load_or_resume()
     layer = dict(runner.model.named_modules()).get(args.classifier)
     if not isinstance(layer, TauNormLinear):
         sys.exit(f'{args.classifier} of {args.config} must be a mmcausal.TauNormLinear, as in '
-                 f'configs/*/tau-norm_*.py, and is a {type(layer).__name__}')
-    dataset = refuse_test_images(runner.cfg, args)
+                 f'configs/*/tau-norm_*.py, but is a {type(layer).__name__}')
+    dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
     points = sweep_exponent(layer, store.features, store.labels, sorted(set(args.exponents)), metric)

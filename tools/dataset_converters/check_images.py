@@ -40,7 +40,10 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
         if cfg[f'{split}_dataloader'] is None:  # a config that only tests
             continue
         dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
-        kind = DATASETS.get(dataset['type'])
+        try:
+            kind = DATASETS.get(dataset['type'])
+        except KeyError as error:  # misspelt
+            sys.exit(f'the {split} split: {error.args[0]}')
         if kind is None or not issubclass(kind, ImageList):
             sys.exit(f"the {split} split is a {dataset['type']}, not a list of images")
         if dataset not in splits.values():

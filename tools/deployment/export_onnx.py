@@ -1,8 +1,8 @@
-"""Export a trained classifier with its TDE to ONNX, and compare it with PyTorch in onnxruntime.
+"""Export a trained classifier with its TDE to ONNX, and compare onnxruntime with PyTorch.
 
-The input `images` (N, channels, H, W) are 0 to 255, with the channels as the network takes them, RGB with the configs
-of this package; the normalisation is in the graph. The output is `logits` (N, C); their softmax is the distribution.
-The head direction and alpha are folded into the weights: TDE costs nothing at inference.
+The input `images` (N, channels, H, W) ranges from 0 to 255, in the network's channel order (RGB with the configs of
+this package); the normalisation is in the graph. The output is `logits` (N, C); their softmax is the distribution.
+Head direction and alpha are folded into the weights, so TDE costs nothing at inference.
 """
 import argparse
 import inspect
@@ -16,12 +16,12 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 
-from mmcausal.models import enable_tde
-from mmcausal.models.deployed_classifier import DeployedClassifier
+from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.models import DeployedClassifier, enable_tde
 from mmcausal.registry import MODELS
 
 TOLERANCE = 1e-4
-DIRECTION = ('mean_feature', 'mean_cosine', 'num_updates')  # a checkpoint may lack them: there is no TDE then
+DIRECTION = ('mean_feature', 'mean_cosine', 'num_updates')  # a checkpoint without them has no TDE
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,9 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='.onnx file')
-    parser.add_argument('--alpha', type=float, help="of TDE; default: the config's, 0 for a stock classifier")
+    parser.add_argument('--alpha', type=float, help="alpha of TDE; default: the config's, 0 for a stock classifier")
     parser.add_argument('--image-size', type=int, nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
-                        help='of the images that the network gets, e.g. 224 224; only the batch size stays free')
+                        help='size of the network input, e.g. 224 224; only the batch size stays free')
     parser.add_argument('--channels', type=int, default=3)
     parser.add_argument('--opset', type=int, default=17)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
@@ -48,11 +48,12 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     alpha = cfg.model.head.get('alpha', 0.) if args.alpha is None else args.alpha
     enable_tde(model, alpha)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
-    missing = model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False).missing_keys
-    missing = [name for name in missing if name.split('.')[-1] not in DIRECTION]
-    if missing:
-        raise ValueError(f'{args.checkpoint} is of another network: {len(missing)} parameters are missing, e.g. '
-                         f'{missing[0]}')
+    state = checkpoint.get('state_dict', checkpoint)
+    own = {name: shape for name, shape in shapes_of(model.state_dict()).items()
+           if name in state or name.split('.')[-1] not in DIRECTION}
+    check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, shapes_of({
+        name: value for name, value in state.items() if name in own})))
+    model.load_state_dict(state, strict=False)
     return model.eval()
 
 
@@ -65,7 +66,7 @@ def main() -> None:
         sys.exit(str(error))
     images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    # The exporter by tracing, which newer PyTorch must be asked for
+    # Newer PyTorch must be asked for the exporter by tracing
     by_tracing = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     torch.onnx.export(deployed, images, str(args.out), input_names=['images'], output_names=['logits'],
                       dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset,

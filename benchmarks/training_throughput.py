@@ -1,0 +1,76 @@
+"""Training throughput of a config over that of its baseline: whole optimiser steps on random images, alternately."""
+import argparse
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmpretrain.structures import DataSample
+
+from mmcausal.analysis import provenance
+from mmcausal.hooks import HeadDirectionHook
+from mmcausal.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'cifar100_lt'
+
+
+def make_step(config: Path, batch_size: int) -> Callable[[], None]:
+    """One training step of the config's model, with the head direction where the config has the hook."""
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model.init_weights()
+    model.train().to(memory_format=torch.channels_last)
+    runner = SimpleNamespace(model=model, optim_wrapper=build_optim_wrapper(model, cfg.optim_wrapper))
+    hooks = [HeadDirectionHook() for hook in cfg.custom_hooks if hook.type == 'mmcausal.HeadDirectionHook']
+    for hook in hooks:
+        hook.before_train(runner)
+    labels = torch.randint(cfg.model.head.num_classes, (batch_size, ))
+    batch = dict(
+        inputs=torch.randint(256, (batch_size, 3, 32, 32), dtype=torch.uint8),
+        data_samples=[DataSample().set_gt_label(int(label)) for label in labels])
+
+    def step() -> None:
+        model.train_step(batch, runner.optim_wrapper)
+        for hook in hooks:
+            hook.after_train_iter(runner, 0)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--config', type=Path, default=CONFIGS / 'deconfound-tde_r32_ir100.py')
+    parser.add_argument('--baseline', type=Path, default=CONFIGS / 'linear_r32_ir100.py')
+    parser.add_argument('--batch-size', type=int, default=256)
+    parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--out', type=Path, help='JSON file for the result')
+    args = parser.parse_args()
+
+    steps = {'config': make_step(args.config, args.batch_size), 'baseline': make_step(args.baseline, args.batch_size)}
+    seconds = {name: [] for name in steps}
+    for round_index in range(args.rounds + 2):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if round_index >= 2:  # warm by then
+                seconds[name].append(time.perf_counter() - start)
+    rates = {name: args.batch_size / float(np.median(values)) for name, values in seconds.items()}
+    ratio = float(np.median(np.array(seconds['baseline']) / np.array(seconds['config'])))
+    print(f'{args.config.stem} {rates["config"]:.0f} images/s, {args.baseline.stem} {rates["baseline"]:.0f} images/s, '
+          f'median ratio of adjacent steps {ratio:.3f}')
+    if args.out:
+        result = dict(provenance(), images_per_second=rates, ratio=ratio, rounds=args.rounds, seconds=seconds,
+                      batch_size=args.batch_size)
+        args.out.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,47 @@
+"""Analysis of trained models: stored features and proposals, sweeps over them, provenance of results."""
+from mmcausal.components import component_getattr
+from mmcausal.hosts import is_usable, require_host
+
+require_host('mmengine')
+
+from mmcausal.analysis.alpha_sweep import iterate_probs, predict, sweep_alpha
+from mmcausal.analysis.exponent_sweep import sweep_exponent
+from mmcausal.analysis.feature_store import (
+    FeatureStore,
+    check_identity,
+    collect_features,
+    hash_config,
+    hash_dataset,
+    hash_file,
+    image_keys,
+    iterate_features,
+    replace_text,
+)
+from mmcausal.analysis.provenance import commit, machine, provenance
+from mmcausal.analysis.trained import (
+    auto_alphas,
+    build_split,
+    build_split_without_test_images,
+    complete_features,
+    features_folder,
+    identity_of,
+    load_classifier,
+    quiet_runner,
+    remaining_batches,
+    reported_groups,
+    shot_metric,
+)
+
+__all__ = [
+    'FeatureStore', 'auto_alphas', 'build_split', 'build_split_without_test_images', 'check_identity',
+    'collect_features', 'commit', 'complete_features', 'features_folder', 'hash_config', 'hash_dataset', 'hash_file',
+    'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier', 'machine', 'predict',
+    'provenance', 'quiet_runner', 'remaining_batches', 'replace_text', 'reported_groups', 'shot_metric', 'sweep_alpha',
+    'sweep_exponent'
+]
+
+if is_usable('mmdet'):
+    from mmcausal.analysis.proposal_store import ProposalStore, detect_again, iterate_proposals
+    __all__ += ['ProposalStore', 'detect_again', 'iterate_proposals']
+
+__getattr__ = component_getattr(__name__)

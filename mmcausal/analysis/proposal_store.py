@@ -1,0 +1,152 @@
+"""On-disk store of a detector's proposals, so that alpha can be swept without running the network again."""
+import contextlib
+from pathlib import Path
+from typing import Dict, Iterable, Iterator, List, Optional, TypedDict, Union
+
+import torch
+from torch import Tensor, nn
+
+from mmcausal.analysis.feature_store import Identity, check_identity
+from mmcausal.hosts import require_host
+
+require_host('mmdet')
+
+from mmdet.models.detectors import TwoStageDetector  # noqa: E402
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead  # noqa: E402
+
+from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin, box_heads, class_probs, class_scores  # noqa: E402
+
+
+class Proposals(TypedDict):
+    """Inputs of the box heads for one image.
+
+    ``features`` holds the classifier's input (n, D) of each stage. The other entries are arguments of the last head's
+    ``predict_by_feat``; ``rois`` (n, 5) and ``bbox_pred`` are ``None`` without a proposal.
+    """
+    features: List[Tensor]
+    rois: Optional[Tensor]
+    bbox_pred: Optional[Tensor]
+    img_meta: dict
+
+
+def check_alpha_free_boxes(roi_head: BaseRoIHead) -> None:
+    """Raise ``ValueError`` if the boxes of later stages depend on alpha, so that they cannot be stored."""
+    if not isinstance(roi_head, TDERoIHeadMixin):
+        raise ValueError(f'needs a RoI head with TDE, but got {type(roi_head).__name__}; enable_detector_tde makes one')
+    heads = box_heads(roi_head)
+    if len(heads) > 1 and not all(head.reg_class_agnostic for head in heads):
+        raise ValueError('a cascade with class-specific boxes refines the box of the first class by TDE, so its '
+                         'proposals depend on alpha and cannot be stored')
+
+
+@contextlib.contextmanager
+def without_masks(roi_head: BaseRoIHead) -> Iterator[None]:
+    """Switch the mask branch off within this context."""
+    mask_head = getattr(roi_head, 'mask_head', None)
+    roi_head.mask_head = None
+    try:
+        yield
+    finally:
+        roi_head.mask_head = mask_head
+
+
+@contextlib.contextmanager
+def recorded_box_branch(roi_head: BaseRoIHead) -> Iterator[Dict[str, List[Tensor]]]:
+    """Record the box branch of every forward pass within this context, on the CPU.
+
+    Yields:
+        Lists that the passes append to: ``features``, the classifier's input of each stage; ``rois`` and ``bbox_pred``,
+        input and output of the last stage.
+    """
+    heads = box_heads(roi_head)
+    extractor = roi_head.bbox_roi_extractor
+    last_extractor = extractor[-1] if isinstance(extractor, nn.ModuleList) else extractor
+    record: Dict[str, List[Tensor]] = dict(features=[], rois=[], bbox_pred=[])
+    with contextlib.ExitStack() as stack:
+        for head in heads:
+            stack.callback(head.fc_cls.register_forward_pre_hook(
+                lambda _, args: record['features'].append(args[0].float().cpu())).remove)
+        stack.callback(last_extractor.register_forward_pre_hook(
+            lambda _, args: record['rois'].append(args[1].cpu())).remove)
+        stack.callback(heads[-1].register_forward_hook(
+            lambda _, args, outputs: record['bbox_pred'].append(outputs[1].cpu())).remove)
+        yield record
+
+
+@torch.no_grad()
+def iterate_proposals(detector: TwoStageDetector, dataloader: Iterable[dict]) -> Iterator[Proposals]:
+    """Yield the proposals of each image, on the CPU.
+
+    Args:
+        detector: In evaluation mode, with a RoI head that passes :func:`check_alpha_free_boxes`. Masks are left out.
+        dataloader: Yields inputs of ``detector.test_step``, one image at a time.
+    """
+    check_alpha_free_boxes(detector.roi_head)
+    with without_masks(detector.roi_head), recorded_box_branch(detector.roi_head) as record:
+        for batch in dataloader:
+            for values in record.values():
+                values.clear()
+            sample, = detector.test_step(batch)
+            rois, bbox_pred = (record[name][0] if record[name] else None for name in ('rois', 'bbox_pred'))
+            yield Proposals(features=list(record['features']), rois=rois, bbox_pred=bbox_pred,
+                            img_meta=sample.metainfo)
+
+
+@torch.no_grad()
+def detect_again(detector: TwoStageDetector, proposals: Proposals, alpha: float) -> Dict[str, Tensor]:
+    """Detect with another alpha on stored proposals.
+
+    Returns:
+        ``bboxes`` (M, 4) in the image's own size, ``scores`` (M,) and ``labels`` (M,).
+    """
+    roi_head = detector.roi_head
+    if proposals['rois'] is None or proposals['bbox_pred'] is None:
+        empty = torch.zeros(0)
+        return dict(bboxes=empty.reshape(0, 4), scores=empty, labels=empty.long())
+    heads = box_heads(roi_head)
+    device = heads[0].fc_cls.weight.device
+    stages = []
+    for head, features in zip(heads, proposals['features']):
+        head.fc_cls.alpha = alpha
+        stages.append(class_probs(head, head.fc_cls(features.float().to(device))))
+    scores = class_scores(heads[-1], torch.stack(stages).mean(0))
+    result, = heads[-1].predict_by_feat((proposals['rois'].to(device), ), (scores, ),
+                                        (proposals['bbox_pred'].to(device), ), [proposals['img_meta']],
+                                        rcnn_test_cfg=roi_head.test_cfg, rescale=True)
+    return {key: result[key].cpu() for key in ('bboxes', 'scores', 'labels')}
+
+
+class ProposalStore:
+    """Proposals of the images of a dataset, one file per image; append the missing ones.
+
+    Args:
+        folder: Folder of the store; created if missing.
+        identity: Everything that the proposals depend on, e.g. hashes of checkpoint and dataset.
+        dtype: Type of stored features, ``'float16'`` or ``'float32'``.
+
+    Raises:
+        ValueError: A folder of proposals with another identity.
+    """
+
+    def __init__(self, folder: Union[str, Path], identity: Identity, dtype: str = 'float16') -> None:
+        self.folder = Path(folder)
+        self.dtype = getattr(torch, dtype)
+        self.identity = dict(identity, dtype=dtype)
+        check_identity(self.folder, self.identity)
+        self.num_done = len(list(self.folder.glob('*.pt')))
+
+    def __len__(self) -> int:
+        return self.num_done
+
+    def append(self, proposals: Proposals) -> None:
+        """Add the proposals of the next image."""
+        path = self.folder / f'{len(self):08d}.pt'
+        features = [feature.to(self.dtype) for feature in proposals['features']]
+        # Renamed when whole, so that an interrupted run leaves no half file.
+        torch.save(dict(proposals, features=features), path.with_suffix('.new'))
+        path.with_suffix('.new').replace(path)
+        self.num_done += 1
+
+    def __iter__(self) -> Iterator[Proposals]:
+        for path in sorted(self.folder.glob('*.pt')):
+            yield torch.load(path, map_location='cpu', weights_only=False)  # our own file

@@ -1,0 +1,156 @@
+"""Trained models and their data, for analysis after training."""
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from mmengine.utils import ProgressBar
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from mmcausal.analysis.feature_store import (
+    FeatureStore,
+    Identity,
+    hash_config,
+    hash_dataset,
+    hash_file,
+    image_keys,
+    iterate_features,
+)
+from mmcausal.evaluation import ShotAccuracy
+from mmcausal.models import TDELinear, enable_tde
+
+
+def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, name: str = 'analysis') -> Runner:
+    """Build a quiet Runner that trains nothing, with its model in evaluation mode.
+
+    The weights of ``checkpoint`` are not loaded yet, so that you can change the model first; then call
+    ``runner.load_or_resume()``.
+
+    Args:
+        config: Config of the training.
+        checkpoint: Checkpoint that ``load_or_resume`` will load.
+        options: Changes to the config, as ``--cfg-options``.
+        name: Folder in ``work_dirs`` for logs.
+    """
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options or {})
+    cfg.work_dir = str(Path('work_dirs') / name)  # the config in the training's own folder stays
+    cfg.load_from = checkpoint
+    cfg.launcher, cfg.resume = 'none', False  # a config dumped by a training has its own
+    cfg.log_level = 'WARNING'
+    # Only this hook acts at test time, on the last bits of the features; others expect a training.
+    is_channels_last = any('ChannelsLastHook' in str(hook['type']) for hook in cfg.get('custom_hooks') or [])
+    cfg.custom_hooks = []
+    if 'visualizer' in cfg:
+        cfg.visualizer.vis_backends = None  # no run in an online service
+    runner = Runner.from_cfg(cfg)
+    if is_channels_last:
+        runner.model.to(memory_format=torch.channels_last)
+    runner.model.eval()
+    return runner
+
+
+def load_classifier(runner: Runner, classifier: str = 'head.fc') -> TDELinear:
+    """Make the layer named ``classifier`` infer by TDE with ``alpha = 0``, load the weights, and return the layer.
+
+    Raises:
+        ValueError: No such layer, or a layer without TDE, see :func:`mmcausal.models.enable_tde`.
+    """
+    layer = enable_tde(runner.model, 0., classifier)
+    runner.load_or_resume()
+    return layer
+
+
+def auto_alphas(layers: Sequence[TDELinear]) -> Dict[str, float]:
+    """Return the alpha of each layer by the rule alpha * mean cosine = 1, by name; only for positive cosines."""
+    names = ['auto'] if len(layers) == 1 else [f'auto of stage {stage}' for stage in range(len(layers))]
+    return {name: 1 / float(layer.mean_cosine) for name, layer in zip(names, layers) if layer.mean_cosine > 0}
+
+
+def build_split(cfg: Config, split: str) -> BaseDataset:
+    """Build the dataset of the dataloader of a split."""
+    return DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+
+
+def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
+    """Build the dataset of a split by which something may be chosen.
+
+    Raises:
+        ValueError: The split holds images of the test split.
+    """
+    dataset = build_split(cfg, split)
+    if split != 'test' and cfg.get('test_dataloader') is None:
+        return dataset
+    if split == 'test' or not set(image_keys(dataset)).isdisjoint(image_keys(build_split(cfg, 'test'))):
+        raise ValueError(f'the {split} split of {cfg.filename} holds test images, so a choice made on them is no '
+                         'longer a result on them')
+    return dataset
+
+
+def identity_of(cfg: Config, split: str, checkpoint: str, dataset: BaseDataset) -> Identity:
+    """Return hashes of everything that features depend on; alpha is not part of it."""
+    parts = dict(model=cfg.model, data_preprocessor=cfg.get('data_preprocessor'),
+                 pipeline=cfg[f'{split}_dataloader'].dataset.get('pipeline'))
+    hashes = {name: hash_config(part, ignore=('alpha', 'exempt_background')) for name, part in parts.items()}
+    return dict(hashes, dataset=hash_dataset(dataset), checkpoint=hash_file(checkpoint))
+
+
+def features_folder(config: str, split: str, dtype: str, identity: Identity) -> Path:
+    """Return the default folder for stored features: other features get another folder."""
+    digest = hash_config(dict(identity, dtype=dtype))
+    return Path('work_dirs') / 'features' / f'{Path(config).stem}_{split}_{digest[:12]}'
+
+
+def remaining_batches(runner: Runner, split: str, dataset: BaseDataset, num_done: int, **changes: int) -> DataLoader:
+    """Return a dataloader of the images after the first ``num_done``, in order.
+
+    Args:
+        runner: Runner with the config of the dataloader.
+        split: ``'val'`` or ``'test'``.
+        dataset: Dataset of the split, or a part of it.
+        num_done: Number of images to skip.
+        **changes: Changes to the dataloader, such as ``batch_size``.
+    """
+    rest = Subset(dataset, range(num_done, len(dataset)))
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    return runner.build_dataloader(dict(runner.cfg[f'{split}_dataloader'], dataset=rest, sampler=sampler, **changes))
+
+
+def complete_features(store: FeatureStore, runner: Runner, layer: nn.Module, split: str, dataset: BaseDataset) -> None:
+    """Compute the features that the store lacks, with a progress bar."""
+    if store.is_complete:
+        return
+    print(f'Features of {len(dataset) - store.num_done} images to {store.folder}', flush=True)
+    batches = remaining_batches(runner, split, dataset, store.num_done)
+    progress = ProgressBar(len(dataset) - store.num_done)
+    for features, labels in iterate_features(runner.model, layer, batches):
+        store.append(features, labels)
+        progress.update(len(labels))
+    print()
+
+
+def shot_metric(runner: Runner, split: str, dataset: BaseDataset) -> ShotAccuracy:
+    """Return the config's shot metric with the class counts of a dataset.
+
+    Raises:
+        ValueError: The evaluator has no ``ShotAccuracy``, or it cannot report on these images.
+    """
+    evaluator = runner.build_evaluator(runner.cfg[f'{split}_evaluator'])
+    metrics = [metric for metric in evaluator.metrics if isinstance(metric, ShotAccuracy)]
+    if not metrics:
+        raise ValueError(f'the {split} evaluator of {runner.cfg.filename} needs a mmcausal.ShotAccuracy, which has the '
+                         'class counts and shot groups')
+    metrics[0].dataset_meta = dataset.metainfo
+    metrics[0].classwise = False
+    reported_groups(metrics[0], dataset)
+    return metrics[0]
+
+
+def reported_groups(metric: ShotAccuracy, dataset: BaseDataset) -> List[str]:
+    """Return the names that the metric reports on these images; their labels tell before the network runs."""
+    labels = [int(dataset.get_data_info(index)['gt_label']) for index in range(len(dataset))]
+    return list(metric.compute_metrics([(label, label) for label in labels]))

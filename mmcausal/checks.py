@@ -1,0 +1,61 @@
+"""Checks of arguments. Each returns its value, or raises a ``ValueError`` that names the value and the demand."""
+import math
+from numbers import Integral, Real
+from typing import Collection, TypeVar
+
+_Name = TypeVar('_Name', bound=str)
+
+
+def is_number(value: object) -> bool:
+    """Return whether ``value`` is a finite real number (booleans excluded)."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_integer(value: object) -> bool:
+    """Return whether ``value`` is an integer (booleans excluded)."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: object, interval: str) -> float:
+    """Return ``value`` as a float if it is a finite number in ``interval``.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: Value to check.
+        interval: Bounds as in mathematics: ``'[0, 1)'`` includes 0 and excludes 1.
+
+    Raises:
+        ValueError: Not a number, not finite, or outside the interval.
+
+    >>> check_number('momentum', 0.9, '[0, 1)')
+    0.9
+    """
+    low, high = (float(bound) for bound in interval[1:-1].split(','))
+    number = float(value) if is_number(value) else math.nan  # type: ignore[arg-type]
+    above = number >= low if interval[0] == '[' else number > low
+    below = number <= high if interval[-1] == ']' else number < high
+    if not (above and below):
+        raise ValueError(f'{name} must be a number in {interval}, but got {value!r}')
+    return number
+
+
+def check_integer(name: str, value: object, low: int) -> int:
+    """Return ``value`` as an ``int`` if it is an integer of at least ``low``.
+
+    Raises:
+        ValueError: Not an integer, or below ``low``.
+    """
+    if not is_integer(value) or value < low:  # type: ignore[operator]
+        raise ValueError(f'{name} must be an integer of at least {low}, but got {value!r}')
+    return int(value)  # type: ignore[call-overload]
+
+
+def check_choice(name: str, value: _Name, choices: Collection[str]) -> _Name:
+    """Return ``value`` if it is one of ``choices``.
+
+    Raises:
+        ValueError: Another value.
+    """
+    if value not in choices:
+        raise ValueError(f'{name} must be one of {sorted(choices)}, but got {value!r}')
+    return value

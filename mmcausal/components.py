@@ -1,0 +1,65 @@
+"""Index of the public names: where each one lives, so that it is imported when somebody asks for it."""
+import difflib
+from importlib import import_module
+from types import ModuleType
+from typing import Callable, Dict, List, Tuple, Union
+
+# A module that needs a host says so when it is imported; these modules are therefore imported one by one, by name.
+MODULES: Dict[str, Tuple[str, ...]] = {
+    'mmcausal.models': ('enable_tde', 'DeployedClassifier'),
+    'mmcausal.models.layers': ('DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear',
+                               'NCMLinear', 'TDELinear', 'TauNormLinear'),
+    'mmcausal.models.losses': ('ClassBalancedLoss', 'ClassPriorLoss', 'DeferredReweightingLoss', 'EqualizationLoss',
+                               'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'SampleLoss',
+                               'SoftmaxFocalLoss'),
+    'mmcausal.models.losses.eqlv2_loss': ('EQLV2Loss', ),
+    'mmcausal.models.backbones': ('ResNet10', 'ResNet32', 'SmallConvNet', 'TwinBackbone', 'TwinResNeXt'),
+    'mmcausal.models.heads': ('ClassifierHead', 'DeconfoundHead', 'OLTRHead'),
+    'mmcausal.models.classifiers': ('BBNClassifier', 'FineTunedClassifier', 'StageTwoClassifier'),
+    'mmcausal.models.roi_heads': ('CascadeTDEMixin', 'TDECascadeRoIHead', 'TDEHybridTaskCascadeRoIHead',
+                                  'TDERoIHeadMixin', 'TDEStandardRoIHead'),
+    'mmcausal.models.tta.tde_classifier_tta': ('TDEClassifierTTA', ),
+    'mmcausal.models.tta.tde_detector_tta': ('TDEDetectorTTA', 'enable_detector_tde'),
+    'mmcausal.hooks': ('ChannelsLastHook', 'ClassMeansHook', 'ClassPriorHook', 'CumulativeLearningHook',
+                       'DeferredReweightingHook', 'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'),
+    'mmcausal.hooks.detector_check_hook': ('DetectorCheckHook', ),
+    'mmcausal.loops': ('ClassMeansLoop', ),
+    'mmcausal.optim_wrapper': ('CPUAmpOptimWrapper', ),
+    'mmcausal.datasets.samplers': ('ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler'),
+    'mmcausal.datasets.cifar_lt': ('LongTailedCIFAR10', 'LongTailedCIFAR100'),
+    'mmcausal.datasets.digits_lt': ('LongTailedDigits', ),
+    'mmcausal.datasets.image_list': ('ImageList', 'ImageNetLT'),
+    'mmcausal.datasets.load_image': ('LoadImage', ),
+    'mmcausal.datasets.lvis': ('CheckedLVISMixin', 'LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset'),
+    'mmcausal.evaluation': ('ShotAccuracy', 'shot_groups'),
+    'mmcausal.evaluation.lvis_metric': ('CheckedSamplesMixin', 'LVISFixedAPMetric', 'LVISMetric'),
+    'mmcausal.analysis': ('FeatureStore', 'collect_features', 'iterate_features', 'sweep_alpha', 'sweep_exponent'),
+    'mmcausal.analysis.proposal_store': ('ProposalStore', 'detect_again', 'iterate_proposals'),
+}
+MODULE_OF: Dict[str, str] = {name: module for module, names in MODULES.items() for name in names}
+PACKAGES: List[str] = sorted({module.split('.')[1] for module in MODULES})
+
+
+def nearest_name(name: str) -> str:
+    """Return ``"; did you mean 'X'?"`` for the public name closest to ``name``, or an empty string."""
+    matches = difflib.get_close_matches(name, MODULE_OF, n=1)
+    return f'; did you mean {matches[0]!r}?' if matches else ''
+
+
+def component_getattr(package: str) -> Callable[[str], Union[type, ModuleType, Callable[..., object]]]:
+    """Return a ``__getattr__`` by which ``package`` imports its public names when they are asked for.
+
+    Raises:
+        ImportError: In the returned function, for a component of a missing host; it names the host.
+        AttributeError: In the returned function, for an unknown name; it suggests the nearest.
+    """
+
+    def module_getattr(name: str) -> Union[type, ModuleType, Callable[..., object]]:
+        if package == 'mmcausal' and name in PACKAGES:
+            return import_module(f'{package}.{name}')
+        module = MODULE_OF.get(name, '')
+        if module == package or not f'{module}.'.startswith(f'{package}.'):
+            raise AttributeError(f'module {package!r} has no attribute {name!r}{nearest_name(name)}')
+        return getattr(import_module(module), name)
+
+    return module_getattr

@@ -1,0 +1,10 @@
+"""Classification heads for MMPretrain."""
+from mmcausal.hosts import require_host
+
+require_host('mmpretrain')
+
+from mmcausal.models.heads.classifier_head import ClassifierHead
+from mmcausal.models.heads.deconfound_head import DeconfoundHead
+from mmcausal.models.heads.oltr_head import OLTRHead
+
+__all__ = ['ClassifierHead', 'DeconfoundHead', 'OLTRHead']

@@ -1,0 +1,59 @@
+"""Multi-head de-confounded classifier layer."""
+from typing import Optional
+
+import torch
+
+from mmcausal import functional
+from mmcausal.models.layers.tde_linear import Alpha, Device, TDELinear
+
+
+class DeconfoundLinear(TDELinear):
+    r"""Same as :class:`TDELinear`, except that features and weights are normalised in K heads (Eq. 7).
+
+    Args:
+        in_features, out_features: D and C.
+        bias: As in :class:`TDELinear`; for stock classifiers that are tested with TDE afterwards.
+        num_heads, tau, gamma, normalizer: See :func:`mmcausal.functional.deconfounded_logits`. ``gamma`` acts with
+            ``'deconfound'`` alone, and ``tau`` with all normalisers but ``'linear'``.
+        alpha, device, dtype: As in :class:`TDELinear`.
+
+    Raises:
+        ValueError: At construction, for arguments out of range.
+        RuntimeError: In evaluation with ``alpha != 0``, if no direction was trained or loaded.
+
+    Example:
+        >>> layer = DeconfoundLinear(64, 10, alpha=1.)
+        >>> for _ in range(3):
+        ...     logits = layer(torch.randn(8, 64) + 1)  # ... loss.backward(), optimizer.step()
+        ...     layer.update_direction(momentum=0.9)
+        >>> layer.eval()(torch.randn(8, 64)).shape  # by TDE
+        torch.Size([8, 10])
+    """
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 bias: bool = False,
+                 num_heads: int = 2,
+                 tau: float = 16.,
+                 gamma: float = 1 / 32,
+                 normalizer: str = 'deconfound',
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        functional.check_hyperparameters(in_features, num_heads, tau, gamma, normalizer)
+        super().__init__(in_features, out_features, bias=bias, alpha=alpha, device=device, dtype=dtype)
+        self.num_heads = num_heads
+        self.tau = tau
+        self.gamma = gamma
+        self.normalizer = normalizer
+
+    @property
+    def hyperparameters(self) -> functional.Hyperparameters:
+        """K, tau, gamma and normaliser, as :mod:`mmcausal.functional` takes them."""
+        return functional.Hyperparameters(self.num_heads, self.tau, self.gamma, self.normalizer)
+
+    def extra_repr(self) -> str:
+        acting = functional.NORMALIZERS[self.normalizer].parameters
+        shown = ', '.join(f'{name}={getattr(self, name)}' for name in acting)
+        return f'{super().extra_repr()}, {shown}, normalizer={self.normalizer!r}'

@@ -1,0 +1,210 @@
+"""Classifier layers on the features of an ordinary training (Kang et al., ICLR 2020, arXiv 1910.09217).
+
+Each is a linear or cosine classifier with another weight or offset, so TDE applies with one head (K = 1).
+"""
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+
+from mmcausal.checks import check_number
+from mmcausal.class_prior import Counts, check_class_counts, log_prior
+from mmcausal.functional import Hyperparameters
+from mmcausal.models.layers.tde_linear import Alpha, Device, TDELinear, sum_over_ranks
+
+
+def check_exponent(exponent: object) -> float:
+    """Return the exponent of :class:`TauNormLinear` if it is in [0, 1], else raise ``ValueError``."""
+    return check_number('exponent', exponent, '[0, 1]')
+
+
+class TauNormLinear(TDELinear):
+    r"""Tau-normalised classifier: in evaluation, the class weights are :math:`w_i / \|w_i\|^{\tau}`.
+
+    Has no bias, as in its source, and trains like a linear classifier.
+
+    Args:
+        in_features, out_features: D and C.
+        exponent: The source's tau, in [0, 1]: 0 keeps the weights, 1 gives all of them unit length.
+        alpha, device, dtype: As in :class:`TDELinear`.
+
+    Raises:
+        ValueError: An exponent outside [0, 1].
+    """
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 exponent: float = 1.,
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        super().__init__(in_features, out_features, alpha=alpha, device=device, dtype=dtype)
+        self.exponent = check_exponent(exponent)
+
+    def effective_weight(self) -> Tensor:
+        if self.training:
+            return self.weight
+        return self.weight / self.weight.norm(dim=1, keepdim=True).clamp(min=1e-12)**self.exponent
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, exponent={self.exponent}'
+
+
+class LWSLinear(TDELinear):
+    """Learnable weight scaling: the class weights of stage one, each times a learned factor.
+
+    Args:
+        in_features, out_features: D and C.
+        alpha, device, dtype: As in :class:`TDELinear`.
+
+    Attributes:
+        scale: Parameter (C,), initially 1; the only one that is trained.
+
+    Raises:
+        RuntimeError: In training, if no checkpoint provided the weights to scale.
+    """
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        super().__init__(in_features, out_features, alpha=alpha, device=device, dtype=dtype)
+        self.weight.requires_grad_(False)
+        self.scale = nn.Parameter(self.weight.new_ones(out_features))
+        self.is_loaded = False
+
+    def effective_weight(self) -> Tensor:
+        if self.training and not self.is_loaded:
+            raise RuntimeError('LWSLinear scales the class weights of a trained classifier, but no checkpoint provided '
+                               'any: set load_from to the checkpoint of stage one, a linear classifier')
+        return self.scale[:, None] * self.weight
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.is_loaded |= getattr(state_dict.get(f'{prefix}weight'), 'shape', None) == self.weight.shape
+
+
+class NCMLinear(TDELinear):
+    """Nearest class mean by the cosine: the class weights are the mean training features of the classes.
+
+    :class:`mmcausal.loops.ClassMeansLoop` computes the means in one pass over the training images.
+
+    Args:
+        in_features, out_features: D and C.
+        tau: Inverse temperature of the cosines, positive.
+        alpha, device, dtype: As in :class:`TDELinear`.
+
+    Raises:
+        ValueError: ``tau`` out of range.
+        RuntimeError: In evaluation, without class means.
+    """
+    normalizer = 'cosine'
+    sums: Tensor
+    counts: Tensor
+    has_means: Tensor
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 tau: float = 16.,
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        super().__init__(in_features, out_features, alpha=alpha, device=device, dtype=dtype)
+        self.tau = check_number('tau', tau, '(0, inf)')
+        self.register_buffer('sums', torch.zeros_like(self.weight), persistent=False)
+        self.register_buffer('counts', self.weight.new_zeros(out_features), persistent=False)
+        self.register_buffer('has_means', torch.zeros((), dtype=torch.bool, device=self.weight.device))
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """K, tau and normaliser, as :mod:`mmcausal.functional` takes them."""
+        return Hyperparameters(self.num_heads, self.tau, normalizer=self.normalizer)
+
+    @torch.no_grad()
+    def add_samples(self, x: Tensor, labels: Tensor) -> None:
+        """Add features x (N, D) with ``labels`` (N,) to the sums of their classes."""
+        self.sums.index_add_(0, labels, x.to(self.sums.dtype))
+        self.counts += labels.bincount(minlength=self.out_features)
+
+    @torch.no_grad()
+    def set_means(self) -> None:
+        """Set the class weights to the means of all samples added, over all ranks.
+
+        Raises:
+            ValueError: A class without a sample.
+        """
+        for total in (self.sums, self.counts):
+            sum_over_ranks(total)
+        check_class_counts(self.counts.cpu(), self.out_features)
+        self.weight.copy_(self.sums / self.counts[:, None])
+        self.has_means.fill_(True)
+
+    def effective_weight(self) -> Tensor:
+        if not self.has_means:
+            raise RuntimeError('NCMLinear has no class means: train it with train_cfg=dict('
+                               "type='mmcausal.ClassMeansLoop'), or load a checkpoint that has them")
+        return self.weight
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, tau={self.tau}'
+
+
+class LogitAdjustedLinear(TDELinear):
+    r"""Post-hoc logit adjustment (Menon et al., ICLR 2021, arXiv 2007.07314, Eq. 9).
+
+    Trains like a linear classifier. In evaluation the logits are :math:`z_i - \tau \log \pi_i` with the class prior
+    :math:`\pi` of the *training* data.
+
+    Args:
+        in_features, out_features: D and C.
+        bias: As in ``nn.Linear``.
+        tau: Strength, not negative; 0 is the linear classifier, 1 is right for a balanced test set.
+        alpha, device, dtype: As in :class:`TDELinear`.
+
+    Attributes:
+        log_prior: Buffer (C,), see :func:`mmcausal.class_prior.log_prior`, saved with the weights;
+            :class:`mmcausal.hooks.ClassPriorHook` fills it.
+
+    Raises:
+        ValueError: A negative tau, or class counts that do not fit.
+        RuntimeError: In evaluation, without class counts.
+    """
+    log_prior: Tensor
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 bias: bool = True,
+                 tau: float = 1.,
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        super().__init__(in_features, out_features, bias, alpha, device, dtype)
+        self.tau = check_number('tau', tau, '[0, inf)')
+        self.register_buffer('log_prior', self.weight.new_zeros(out_features))
+
+    @property
+    def lacks_class_counts(self) -> bool:
+        """Whether neither training nor a checkpoint provided class counts."""
+        return not self.log_prior.any()
+
+    def set_class_counts(self, class_counts: Counts) -> None:
+        """Set the training samples of each of the C classes."""
+        self.log_prior.copy_(log_prior(check_class_counts(class_counts, self.out_features)))
+
+    def offset(self) -> Optional[Tensor]:
+        """Return the bias (C,), in evaluation less tau times the log prior."""
+        if self.training or self.tau == 0:
+            return self.bias
+        if self.lacks_class_counts:
+            raise RuntimeError('LogitAdjustedLinear needs the training images of each class: add '
+                               "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
+        adjustment = self.tau * self.log_prior
+        return -adjustment if self.bias is None else self.bias - adjustment
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, tau={self.tau}'

@@ -1,0 +1,231 @@
+"""Linear classifier with a moving average of its input, and Total Direct Effect (TDE) inference by it."""
+import warnings
+from typing import Callable, Optional, Tuple, Union
+
+import torch
+from torch import Tensor, distributed, nn
+
+from mmcausal import functional
+from mmcausal.checks import is_number
+
+Alpha = Union[float, str]
+Device = Union[torch.device, str, int, None]
+# More than any gradient accumulation: a direction without an update for so long will not get one.
+BATCHES_WITHOUT_UPDATE = 1000
+
+
+def check_alpha(alpha: object) -> Alpha:
+    """Return ``alpha`` if it is ``'auto'`` or a finite number >= 0, else raise ``ValueError``."""
+    if isinstance(alpha, str) and alpha == 'auto':
+        return alpha
+    if not is_number(alpha) or alpha < 0:  # type: ignore[operator]
+        raise ValueError(f"alpha must be a non-negative number or 'auto', but got {alpha!r}")
+    return float(alpha)  # type: ignore[arg-type]
+
+
+def sum_over_ranks(tensor: Tensor) -> None:
+    """Sum ``tensor`` over all processes of ``torch.distributed``, in place; do nothing without several processes."""
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        distributed.all_reduce(tensor)
+
+
+def _accumulating(dtype: torch.dtype) -> torch.dtype:
+    """Return the type for averages of ``dtype``: half precision stops counting at 2048 or 256."""
+    return dtype if dtype in (torch.long, torch.bool) else torch.promote_types(dtype, torch.float32)
+
+
+class TDELinear(nn.Linear):
+    r"""Linear classifier with Total Direct Effect inference.
+
+    ``softmax(layer(x))`` is always the class distribution: of the total effect (Eq. 7) in training and with
+    ``alpha = 0``, of the Total Direct Effect (Eq. 8) in evaluation with ``alpha > 0``.
+
+    In training mode, each forward pass adds its input to a sum on the device. After each optimiser step,
+    :meth:`update_direction` folds this sum into the moving average; in MMEngine,
+    :class:`mmcausal.hooks.HeadDirectionHook` calls it.
+
+    This base has one head (K = 1) and no normaliser. Subclasses override :meth:`effective_weight`, :meth:`offset` or
+    :attr:`hyperparameters`.
+
+    Args:
+        in_features: D.
+        out_features: C.
+        bias: Whether to add a bias to the logits. The paper's classifiers have none.
+        alpha: Trade-off of Eq. 8 in evaluation. ``'auto'`` is the authors' rule without data: alpha times the mean
+            cosine between features and head direction equals 1.
+        device, dtype: As in ``nn.Linear``.
+
+    Attributes:
+        mean_feature: Buffer (D,), moving average of the input. Zero until trained.
+        mean_cosine: Buffer (), moving average of cos(x^k, d^k) over samples and heads.
+        num_updates: Buffer (), number of updates behind the two.
+        num_heads, normalizer: K, and the name of the normaliser N(x, w).
+
+    Raises:
+        ValueError: At construction, for arguments out of range.
+        RuntimeError: In evaluation with ``alpha != 0``, if no direction was trained or loaded.
+    """
+    mean_feature: Tensor
+    mean_cosine: Tensor
+    num_updates: Tensor
+    observed: Tensor
+    num_heads: int = 1
+    normalizer: str = 'linear'
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 bias: bool = False,
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
+        self.alpha = check_alpha(alpha)
+        zeros = self.weight.new_zeros(2 * in_features + 1, dtype=_accumulating(self.weight.dtype))
+        self.register_buffer('mean_feature', zeros[:in_features].clone())
+        self.register_buffer('mean_cosine', zeros.sum())
+        self.register_buffer('num_updates', torch.zeros((), dtype=torch.long, device=self.weight.device))
+        self._batches_since_update = 0
+        # Sums over the samples since the last update: of x (D), of x with unit heads (D), of ones (1). One tensor, so
+        # that ranks merge with one all-reduce.
+        self.register_buffer('observed', zeros, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'TDELinear':
+        """Same as PyTorch's, except that ``half()`` and the like leave the averages in float32."""
+        before = dict(self._buffers)
+        super()._apply(fn, *args)
+        for name, buffer in self._buffers.items():
+            if buffer.dtype != _accumulating(buffer.dtype):
+                self._buffers[name] = before[name].to(buffer.device)
+        return self
+
+    def init_weights(self) -> None:
+        """Initialise with U(-1/sqrt(D), 1/sqrt(D)) like the authors, whatever a host head does to its layers."""
+        self.reset_parameters()
+
+    @property
+    def hyperparameters(self) -> functional.Hyperparameters:
+        """K, tau, gamma and normaliser, as :mod:`mmcausal.functional` takes them."""
+        return functional.Hyperparameters(self.num_heads, normalizer=self.normalizer)
+
+    def effective_weight(self) -> Tensor:
+        """Return the weight w (C, D) of the equations: the parameter itself, or a function of it in a subclass."""
+        return self.weight
+
+    def offset(self) -> Optional[Tensor]:
+        """Return the constant (C,) that is added to the logits of every feature, or ``None``."""
+        return self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (N, C) of features x (N, D)."""
+        if self.training:
+            self._observe_input(x)
+            self._warn_without_update()
+        return self.total_effect(x) if self.training or self.alpha == 0 else self.total_direct_effect(x)
+
+    def _observe_input(self, x: Tensor) -> None:
+        self.observe(x)
+
+    def _warn_without_update(self) -> None:
+        """Warn once if TDE is requested but nothing updates the head direction."""
+        self._batches_since_update += 1
+        if self._batches_since_update == BATCHES_WITHOUT_UPDATE and self.alpha != 0:
+            warnings.warn(
+                f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but nothing updated it '
+                f'for {BATCHES_WITHOUT_UPDATE} batches; add custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or '
+                'call update_direction(momentum) after each optimizer step in a loop of your own',
+                stacklevel=3)
+
+    def total_effect(self, x: Tensor) -> Tensor:
+        """Return the logits (N, C) of Eq. 7."""
+        return self._plus_offset(functional.deconfounded_logits(x, self.effective_weight(), *self.hyperparameters))
+
+    def total_direct_effect(self, x: Tensor) -> Tensor:
+        """Return the logits (N, C) of Eq. 8."""
+        return self._plus_offset(
+            functional.total_direct_effect(x, self.effective_weight(), self.mean_feature, self.resolved_alpha(),
+                                           *self.hyperparameters))
+
+    def head_effect(self, x: Tensor) -> Tensor:
+        """Return the second term of Eq. 8 (N, C), without alpha."""
+        return functional.head_effect(x, self.effective_weight(), self.mean_feature, *self.hyperparameters)
+
+    def effects(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """Return total effect and head effect, both (N, C), for little more than the cost of the first."""
+        total, head = functional.effects(x, self.effective_weight(), self.mean_feature, *self.hyperparameters)
+        return self._plus_offset(total), head
+
+    def _plus_offset(self, logits: Tensor) -> Tensor:
+        offset = self.offset()
+        return logits if offset is None else logits + offset
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, mask: Optional[Tensor] = None) -> None:
+        """Add features x (N, D) to the sums of the next update; skip the batch if one of them is not finite.
+
+        Args:
+            x: Features (N, D).
+            mask: Boolean (N,), the samples that count. By default all.
+
+        Raises:
+            ValueError: A mask of another length.
+        """
+        x, count = x.detach(), self.observed.new_full((1, ), x.shape[0])
+        if mask is not None:
+            if mask.shape != x.shape[:1]:
+                raise ValueError(f'mask must have one value for each of {len(x)} samples, but got shape '
+                                 f'{tuple(mask.shape)}')
+            # Counted on the device: selecting the rows would make the host wait for their number.
+            x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1).to(self.observed.dtype)
+        x = x.to(self.observed.dtype)
+        sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
+        # Chosen on the device: the host need not wait to know whether they are finite.
+        self.observed += torch.where(sums.isfinite().all(), sums, torch.zeros_like(sums))
+
+    @torch.no_grad()
+    def update_direction(self, momentum: float) -> None:
+        """Move the averages by one step towards the samples observed since the last call, and forget those.
+
+        Call it after each optimiser step, on every rank: with several processes of ``torch.distributed``, the sums and
+        counts of all ranks are added first. Nothing moves if no finite sample was seen. No value leaves the device.
+
+        Args:
+            momentum: Weight of the old value, in [0, 1), e.g. 0.9 for SGD with momentum 0.9.
+        """
+        sum_over_ranks(self.observed)
+        sum_x, sum_unit, count = self.observed.split([self.in_features, self.in_features, 1])
+        usable = (count > 0).squeeze() & self.observed.isfinite().all()
+        mean_feature = functional.update_moving_average(self.mean_feature, sum_x / count, momentum)
+        direction = functional.head_direction(mean_feature, self.num_heads)
+        cosine = (sum_unit / count * direction).sum() / self.num_heads
+        # Start from the first cosine; averaging with the initial zero would bias it low.
+        mean_cosine = torch.where(self.num_updates > 0,
+                                  functional.update_moving_average(self.mean_cosine, cosine, momentum), cosine)
+        self.mean_feature.copy_(torch.where(usable, mean_feature, self.mean_feature))
+        self.mean_cosine.copy_(torch.where(usable, mean_cosine, self.mean_cosine))
+        self.num_updates += usable
+        self.observed.zero_()
+        self._batches_since_update = 0
+
+    def resolved_alpha(self) -> float:
+        """Return ``alpha`` as a number.
+
+        Raises:
+            RuntimeError: No head direction to subtract, or ``'auto'`` with a mean cosine that is not positive.
+        """
+        if not self.mean_feature.any():
+            raise RuntimeError(
+                f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but the mean_feature '
+                'of this classifier is zero. Train with custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or '
+                'call update_direction(momentum) after each optimizer step in a loop of your own; for a trained '
+                'checkpoint, estimate it with tools/analysis/estimate_direction.py. alpha=0 gives the total effect')
+        if not isinstance(self.alpha, str):
+            return float(self.alpha)
+        mean_cosine = float(self.mean_cosine)
+        if not mean_cosine > 0:
+            raise RuntimeError("alpha='auto' needs a positive mean cosine between features and head direction, but got "
+                               f'{mean_cosine}; set alpha to a number')
+        return 1 / mean_cosine
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, alpha={self.alpha!r}'

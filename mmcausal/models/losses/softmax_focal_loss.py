@@ -1,0 +1,31 @@
+"""Focal loss on a softmax."""
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcausal.checks import check_number
+from mmcausal.models.losses.base import SampleLoss
+
+
+class SoftmaxFocalLoss(SampleLoss):
+    r"""Focal loss (Lin et al., ICCV 2017, arXiv 1708.02002) on the softmax over all classes: the paper's baseline.
+
+    .. math:: -(1 - p_y)^{\gamma} \log p_y
+
+    The ``FocalLoss`` of MMPretrain and MMDetection is on sigmoids, but MMDetection's box heads infer by a softmax. In a
+    detector, the logits are (N, C + 1) with the background last.
+
+    Args:
+        gamma: Focusing parameter, not negative; 0 is cross-entropy.
+        reduction, loss_weight: As in :class:`SampleLoss`.
+
+    Raises:
+        ValueError: A negative ``gamma``.
+    """
+
+    def __init__(self, gamma: float = 2., reduction: str = 'mean', loss_weight: float = 1.) -> None:
+        super().__init__(reduction, loss_weight)
+        self.gamma = check_number('gamma', gamma, '[0, inf)')
+
+    def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        cross_entropy = F.cross_entropy(logits, labels, reduction='none')
+        return (1 - (-cross_entropy).exp())**self.gamma * cross_entropy

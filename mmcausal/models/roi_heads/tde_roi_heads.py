@@ -1,0 +1,173 @@
+"""RoI heads for MMDetection with de-confounded classifiers and TDE inference."""
+import copy
+from typing import ContextManager, Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmdet.models.losses import SeesawLoss
+from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from torch import Tensor, nn
+
+from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.models.layers import DetectionDeconfoundLinear
+from mmcausal.registry import MODELS
+
+BBoxHeads = Union[dict, List[dict]]
+CLASSIFIER_WEIGHT = 'fc_cls.weight'
+
+
+def foreground_mask(sampling_results: Sequence[SamplingResult], num_classes: int) -> Tensor:
+    """Return which proposals of a batch are foreground, 0 <= label < num_classes: boolean (N,).
+
+    Proposals are ordered by image and, within each, positives first, as in the host's ``SamplingResult.priors``.
+    """
+    masks = []
+    for result in sampling_results:
+        labels = result.pos_gt_labels
+        masks += [(labels >= 0) & (labels < num_classes), labels.new_zeros(len(result.neg_priors), dtype=torch.bool)]
+    return torch.cat(masks)
+
+
+def observing_foreground(bbox_head: BBoxHead, sampling_results: Sequence[SamplingResult]) -> ContextManager[None]:
+    """Return a context in which the classifier of ``bbox_head`` observes the foreground of these proposals."""
+    return bbox_head.fc_cls.observing(foreground_mask(sampling_results, bbox_head.num_classes))
+
+
+def class_probs(bbox_head: BBoxHead, cls_score: Tensor) -> Tensor:
+    """Return the probabilities (N, C + 1) of classes and background, for logits (N, C + 1) or Seesaw's (N, C + 2)."""
+    if bbox_head.custom_activation:
+        return bbox_head.loss_cls.get_activation(cls_score)
+    return cls_score.softmax(-1)
+
+
+def class_scores(bbox_head: BBoxHead, probs: Tensor) -> Tensor:
+    """Invert :func:`class_probs`: return scores that the host turns into exactly these probabilities."""
+    log_probs = probs.clamp_min(torch.finfo(probs.dtype).tiny).log()  # finite for a certain background too
+    if not bbox_head.custom_activation:
+        return log_probs
+    log_foreground = log_probs[:, :-1].logsumexp(-1, keepdim=True)
+    return torch.cat([log_probs[:, :-1], log_foreground, log_probs[:, -1:]], dim=1)
+
+
+def box_heads(roi_head: BaseRoIHead) -> List[BBoxHead]:
+    """Return the box heads of a RoI head, one per stage."""
+    heads = roi_head.bbox_head
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+
+
+def check_classifier(bbox_head: BBoxHead, classifier: nn.Module) -> None:
+    """Raise ``ValueError`` unless the head can infer by TDE with the classifier; set its ``num_background``."""
+    loss = bbox_head.loss_cls
+    name = type(loss).__name__
+    if not isinstance(classifier, DetectionDeconfoundLinear):
+        raise ValueError(f'TDE needs a DetectionDeconfoundLinear as classifier, but {type(bbox_head).__name__} made a '
+                         f'{type(classifier).__name__}')
+    if getattr(loss, 'use_sigmoid', False):
+        raise ValueError(f'TDE needs a softmax over classes and background, but {name} has use_sigmoid=True; the '
+                         'background of independent sigmoids has no logit that could be exempted')
+    num_background = classifier.out_features - bbox_head.num_classes
+    is_seesaw = isinstance(loss, SeesawLoss)
+    if bbox_head.custom_activation != is_seesaw:
+        raise ValueError(f'TDE needs the softmax of the logits, but {name} has an activation of its own '
+                         '(custom_activation); among these, only SeesawLoss is supported')
+    if num_background != (2 if is_seesaw else 1):
+        raise ValueError(f'TDE works with losses on C + 1 logits and with SeesawLoss, but {name} needs '
+                         f'{classifier.out_features} logits for {bbox_head.num_classes} classes')
+    classifier.num_background = num_background
+
+
+class TDERoIHeadMixin:
+    """De-confounded classifiers in a RoI head of MMDetection.
+
+    Args:
+        bbox_head: Config of the box head, or a list with one per stage. Its ``cls_predictor_cfg`` is replaced.
+        classifier: Arguments of :class:`DetectionDeconfoundLinear`: ``alpha``, ``num_heads``, ``tau``, ``gamma``,
+            ``normalizer``, ``exempt_background``.
+        **kwargs: Arguments of the host's RoI head.
+
+    Raises:
+        ValueError: A loss that is not a softmax over the classes and one background, or arguments out of range.
+    """
+
+    def __init__(self, *args: dict, bbox_head: BBoxHeads, classifier: Optional[dict] = None,
+                 **kwargs: Union[dict, list, None]) -> None:
+        bbox_head = copy.deepcopy(bbox_head)
+        for cfg in bbox_head if isinstance(bbox_head, list) else [bbox_head]:
+            cfg['cls_predictor_cfg'] = dict(classifier or {}, type='mmcausal.DetectionDeconfoundLinear')
+        super().__init__(*args, bbox_head=bbox_head, **kwargs)  # type: ignore[call-arg]
+        for head in box_heads(self):
+            check_classifier(head, head.fc_cls)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
+        """Same as PyTorch's, except that a checkpoint with other stages, or with TDE of other classes, is an error."""
+        own = {f'{prefix}{name}': shape for name, shape in
+               shapes_of(self.state_dict(), 'bbox_head.', CLASSIFIER_WEIGHT).items()}  # type: ignore[attr-defined]
+        saved = shapes_of(state_dict, f'{prefix}bbox_head.', CLASSIFIER_WEIGHT)
+        # Without a direction, the checkpoint may be one to fine-tune from: the host leaves a misfit classifier out.
+        for name in own.keys() & saved.keys():
+            if name.replace('weight', 'mean_feature') not in state_dict:
+                saved[name] = own[name]
+        if saved:
+            check_checkpoint(type(self).__name__, differences(own, saved),
+                             '. To fine-tune on other classes, remove the fc_cls entries from the checkpoint')
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[misc]
+
+
+class CascadeTDEMixin(TDERoIHeadMixin):
+    """Several stages: one direction per stage, and an average of probabilities.
+
+    The host averages logits. With TDE, logits are log-probabilities, and the average of the probabilities themselves is
+    again a distribution, in which the background keeps its mean probability.
+    """
+    _stage_probs: Optional[List[Tensor]] = None
+
+    def bbox_loss(self, stage: int, x: Tuple[Tensor], sampling_results: List[SamplingResult],
+                  **kwargs: Optional[Tensor]) -> dict:
+        with observing_foreground(box_heads(self)[stage], sampling_results):
+            return super().bbox_loss(stage, x, sampling_results, **kwargs)  # type: ignore[misc]
+
+    def _bbox_forward(self, stage: int, x: Tuple[Tensor], rois: Tensor, **kwargs: Optional[Tensor]) -> dict:
+        results = super()._bbox_forward(stage, x, rois, **kwargs)  # type: ignore[misc]
+        if self._stage_probs is not None:
+            self._stage_probs.append(class_probs(box_heads(self)[stage], results['cls_score']))
+        return results
+
+    def _refine_roi(self, x: Tuple[Tensor], rois: Tensor, batch_img_metas: List[dict],
+                    num_proposals_per_img: Sequence[int], **kwargs: Optional[Tensor]) -> tuple:
+        self._stage_probs = []
+        try:
+            rois, _, bbox_preds = super()._refine_roi(  # type: ignore[misc]
+                x, rois, batch_img_metas, num_proposals_per_img, **kwargs)
+            probs = torch.stack(self._stage_probs).mean(0)
+        finally:
+            self._stage_probs = None
+        scores = class_scores(box_heads(self)[-1], probs)
+        return rois, list(scores.split(num_proposals_per_img)), bbox_preds
+
+
+@MODELS.register_module()
+class TDECascadeRoIHead(CascadeTDEMixin, CascadeRoIHead):
+    """Same as MMDetection's ``CascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage.
+
+    Example:
+        In a config of MMDetection::
+
+            model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(alpha=1.5)))
+            custom_hooks = [dict(type='mmcausal.HeadDirectionHook', momentum=0.9998)]
+    """
+
+
+@MODELS.register_module()
+class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, HybridTaskCascadeRoIHead):
+    """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage."""
+
+
+@MODELS.register_module()
+class TDEStandardRoIHead(TDERoIHeadMixin, StandardRoIHead):
+    """Same as MMDetection's ``StandardRoIHead`` of Faster and Mask R-CNN, with :class:`TDERoIHeadMixin`."""
+
+    def bbox_loss(self, x: Tuple[Tensor], sampling_results: List[SamplingResult]) -> dict:
+        with observing_foreground(self.bbox_head, sampling_results):
+            return super().bbox_loss(x, sampling_results)

@@ -1,0 +1,1 @@
+"""TDE around trained models, at test time only: for MMPretrain's classifiers and MMDetection's detectors."""

@@ -1,0 +1,49 @@
+"""TDE around a trained classifier, at test time only."""
+from typing import List, Optional, Union
+
+from torch import nn
+
+from mmcausal.hosts import require_host
+from mmcausal.models.enable_tde import TestBatch, enable_tde, is_augmented
+from mmcausal.models.layers import Alpha
+from mmcausal.registry import MODELS
+
+require_host('mmpretrain')
+
+from mmpretrain.models import AverageClsScoreTTA  # noqa: E402
+from mmpretrain.structures import DataSample  # noqa: E402
+
+
+@MODELS.register_module()
+class TDEClassifierTTA(AverageClsScoreTTA):
+    """Test a trained classifier of MMPretrain with TDE, whatever its config says.
+
+    Use it as the ``tta_model`` of a config, with ``--tta`` of the host's ``tools/test.py``, or as the ``model`` itself.
+    It accepts ordinary pipelines, and test-time augmentation with averaged scores.
+
+    Args:
+        module: The classifier, or its config.
+        alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`.
+        classifier: Name of the classifier layer within ``module``, see :func:`mmcausal.models.enable_tde`.
+        data_preprocessor: As in MMEngine's ``BaseTTAModel``.
+
+    Raises:
+        ValueError: At construction, for an alpha out of range or a layer that is neither linear nor cosine.
+        RuntimeError: At the first batch, if the checkpoint has no head direction.
+
+    Example:
+        ``python tools/test.py CONFIG CHECKPOINT --tta --cfg-options model.type=mmcausal.TDEClassifierTTA
+        model.alpha=0.5``
+    """
+
+    def __init__(self,
+                 module: Union[dict, nn.Module],
+                 alpha: Alpha,
+                 classifier: str = 'head.fc',
+                 data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
+        super().__init__(module, data_preprocessor)
+        enable_tde(self.module, alpha, classifier)
+
+    def test_step(self, data: TestBatch) -> List[DataSample]:
+        """Return the predictions for a batch, or for a list of differently augmented batches."""
+        return super().test_step(data) if is_augmented(data) else self.module.test_step(data)

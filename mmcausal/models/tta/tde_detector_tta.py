@@ -1,0 +1,106 @@
+"""TDE around a trained detector, at test time only."""
+from typing import List, Optional, Union
+
+from torch import nn
+
+from mmcausal.hosts import require_host
+from mmcausal.models.enable_tde import TestBatch, is_augmented, share_parameters
+from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, check_alpha
+from mmcausal.registry import MODELS
+
+require_host('mmdet')
+
+from mmdet.models import DetTTAModel  # noqa: E402
+from mmdet.models.layers import NormedLinear  # noqa: E402
+from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead  # noqa: E402
+from mmdet.structures import DetDataSample  # noqa: E402
+from mmengine.config import ConfigDict  # noqa: E402
+
+from mmcausal.models import roi_heads  # noqa: E402
+from mmcausal.models.roi_heads.tde_roi_heads import box_heads, check_classifier  # noqa: E402
+
+# host's RoI head: ours
+TDE_ROI_HEADS = {
+    CascadeRoIHead: roi_heads.TDECascadeRoIHead,
+    HybridTaskCascadeRoIHead: roi_heads.TDEHybridTaskCascadeRoIHead,
+    StandardRoIHead: roi_heads.TDEStandardRoIHead,
+}
+
+
+def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeconfoundLinear]:
+    """Make every stage of a two-stage detector infer by TDE with ``alpha``, in place, and return the classifiers.
+
+    A classifier of this package only gets the alpha. In a stock RoI head, linear and cosine (``NormedLinear``)
+    classifiers are replaced by layers that share their parameters, so checkpoints fit as before. They have one head
+    direction for the whole feature (K = 1), and from then on the RoI head averages probabilities.
+
+    Raises:
+        ValueError: No RoI head, or one without TDE, or a classifier or loss without TDE.
+    """
+    alpha = check_alpha(alpha)
+    roi_head = getattr(detector, 'roi_head', None)
+    if not isinstance(roi_head, roi_heads.TDERoIHeadMixin):
+        if type(roi_head) not in TDE_ROI_HEADS:
+            raise ValueError(f'TDE needs a roi_head of type {sorted(t.__name__ for t in TDE_ROI_HEADS)}, but this '
+                             f'{type(detector).__name__} has {type(roi_head).__name__}')
+        bbox_heads = box_heads(roi_head)
+        # Convert all of them, or none.
+        layers = [as_detection_linear(bbox_head.fc_cls) for bbox_head in bbox_heads]
+        for bbox_head, layer in zip(bbox_heads, layers):
+            check_classifier(bbox_head, layer)
+        roi_head.__class__ = TDE_ROI_HEADS[type(roi_head)]
+        for bbox_head, layer in zip(bbox_heads, layers):
+            bbox_head.fc_cls = layer
+    classifiers = [bbox_head.fc_cls for bbox_head in box_heads(roi_head)]
+    for classifier in classifiers:
+        classifier.alpha = alpha
+    return classifiers
+
+
+def as_detection_linear(layer: nn.Module) -> DetectionDeconfoundLinear:
+    """Convert a stock classifier, linear or cosine, to a :class:`DetectionDeconfoundLinear` with the same outputs."""
+    if type(layer) is nn.Linear:
+        return share_parameters(layer, DetectionDeconfoundLinear, normalizer='linear')
+    if isinstance(layer, NormedLinear) and layer.power == 1:
+        return share_parameters(layer, DetectionDeconfoundLinear, normalizer='cosine', tau=layer.tempearture)
+    raise ValueError(f'TDE needs a linear classifier or a NormedLinear of power 1, but the box head has {layer}')
+
+
+@MODELS.register_module()
+class TDEDetectorTTA(DetTTAModel):
+    """Test a trained two-stage detector of MMDetection with TDE, whatever its config says.
+
+    Use it as the ``tta_model`` of a config, with ``--tta`` of the host's ``tools/test.py``, or as the ``model`` itself.
+    It accepts ordinary pipelines, with masks, and test-time augmentation of boxes, which the host merges. ``alpha = 0``
+    is the detector as it is, except that a cascade averages the probabilities of its stages instead of their logits.
+
+    Args:
+        module: The detector, or its config.
+        alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`.
+        tta_cfg: How the host merges augmented boxes, see ``DetTTAModel``; by default by NMS at 0.5 into the best 300,
+            as LVIS counts.
+        data_preprocessor: As in MMEngine's ``BaseTTAModel``.
+
+    Raises:
+        ValueError: At construction, for an alpha out of range or a detector without TDE. For augmented images, a
+            detector with masks, which the host does not merge.
+        RuntimeError: At the first batch, if the checkpoint has no head direction.
+    """
+
+    def __init__(self,
+                 module: Union[dict, nn.Module],
+                 alpha: Alpha,
+                 tta_cfg: Optional[dict] = None,
+                 data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
+        tta_cfg = ConfigDict(tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=300))
+        super().__init__(tta_cfg=tta_cfg, module=module, data_preprocessor=data_preprocessor)
+        enable_detector_tde(self.module, alpha)
+
+    def test_step(self, data: TestBatch) -> List[DetDataSample]:
+        """Return the predictions for a batch, or for a list of differently augmented batches."""
+        if not is_augmented(data):
+            return self.module.test_step(data)
+        if self.module.roi_head.with_mask:
+            raise ValueError('test-time augmentation merges boxes alone: set model.roi_head.mask_head=None and the '
+                             "metric to 'bbox', or use a tta_pipeline without augmentation")
+        return super().test_step(data)

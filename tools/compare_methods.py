@@ -1,0 +1,190 @@
+"""Train and test methods under one protocol, and print a table of configs x seeds beside the published accuracies.
+
+Runs one process after another, or SLURM jobs, and skips finished trainings and tests. Configs that train alike, such as
+a classifier with and without TDE, share a training. A second stage starts from the first stage of its seed, which is
+trained first. --epochs scales the schedules of first stages; second stages keep their own. Failures are reported at the
+end and do not affect other rows. The name of a run's folder depends on everything that its training depends on, so runs
+with other epochs, data or options never meet.
+"""
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+from mmengine.config import Config, DictAction
+
+from mmcausal.analysis import commit, hash_config, machine, provenance, replace_text
+
+TOOLS = Path(__file__).resolve().parent
+PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text())
+METRICS = ('many', 'medium', 'few', 'overall')
+TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
+            'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
+TESTING = ('model', 'test_dataloader', 'test_evaluator')
+EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', type=Path, nargs='+')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--epochs', type=int, help="epochs of first stages; default: the configs' own")
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'))
+    parser.add_argument('--out', type=Path, help='JSON file for the results; a table in Markdown goes beside it')
+    parser.add_argument('--launcher', choices=['none', 'slurm'], default='none')
+    parser.add_argument('--partition', help='SLURM partition')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
+    args = parser.parse_args()
+    missing = [str(path) for path in args.configs if not path.exists()]
+    if missing:
+        parser.error(f'no such config: {", ".join(missing)}')
+    if args.epochs is not None and args.epochs < 1:
+        parser.error(f'epochs must be at least 1, but got {args.epochs}')
+    if (args.launcher == 'slurm') != (args.partition is not None):
+        parser.error('--launcher slurm and --partition go together')
+    return args
+
+
+def scale_epochs(value: Any, factor: float) -> Any:
+    """Return a part of a config with all numbers of epochs times ``factor``, but at least 1 if they were."""
+    if isinstance(value, (list, tuple)):
+        return [scale_epochs(item, factor) for item in value]
+    if not isinstance(value, dict):
+        return value
+    scaled = {}
+    for key, item in value.items():
+        if key in EPOCH_KEYS and isinstance(item, (int, list, tuple)) and not isinstance(item, bool):
+            numbers = [max(round(n * factor), min(n, 1)) for n in ([item] if isinstance(item, int) else item)]
+            scaled[key] = numbers[0] if isinstance(item, int) else numbers
+        else:
+            scaled[key] = scale_epochs(item, factor)
+    return scaled
+
+
+def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
+    """Load a config with the seed, options and number of epochs of this table."""
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
+    cfg.randomness = dict(seed=seed)
+    if args.epochs and cfg.train_cfg and 'max_epochs' in cfg.train_cfg and not cfg.get('load_from'):
+        factor = args.epochs / cfg.train_cfg.max_epochs
+        for part in ('train_cfg', 'param_scheduler', 'custom_hooks', 'train_dataloader'):
+            cfg[part] = scale_epochs(cfg[part].to_dict() if hasattr(cfg[part], 'to_dict') else cfg[part], factor)
+    return cfg
+
+
+def _has(cfg: Config, key: str) -> bool:
+    """Return whether the config has the part that an option changes; without training it has no training data."""
+    return cfg.get(key.split('.')[0], {}) is not None
+
+
+def signature(cfg: Config) -> str:
+    """Return the hash of everything that a training depends on, without the alpha of TDE."""
+    head = {key: value for key, value in cfg.model.head.items() if key != 'alpha'}
+    return hash_config({**{key: cfg.get(key) for key in TRAINING}, 'model': dict(cfg.model, head=head)})[:10]
+
+
+def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
+    """Run a tool on a config to its end; its output goes to ``work_dir``."""
+    command = [sys.executable, TOOLS / f'{script}.py', config, *arguments, '--work-dir', work_dir]
+    if args.launcher == 'slurm':
+        command = ['srun', '-p', args.partition, f'--job-name={work_dir.name}', '--gres=gpu:1', *command]
+    with open(work_dir / f'{script}.log', 'a') as log:
+        code = subprocess.run([str(word) for word in command], stdout=log, stderr=subprocess.STDOUT).returncode
+    if code:
+        sys.exit(f'{script} of {config} failed, see {work_dir / script}.log')
+
+
+def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
+    """Train and return the checkpoint to test: of the config's own training, or of its first stage if it has none."""
+    cfg = load_config(path, seed, args)
+    if cfg.get('load_from'):
+        stage_one = path.with_name(f'{Path(cfg.load_from).parent.name}.py')
+        cfg.load_from = str(train(stage_one, seed, args))
+    if not cfg.train_cfg:
+        return Path(cfg.load_from)
+    work_dir = args.work_dir / f'{path.parent.name}_{path.stem.replace("-tde", "")}_{seed}_{signature(cfg)}'
+    checkpoint = work_dir / f'epoch_{cfg.train_cfg.get("max_epochs", 1)}.pth'
+    if not checkpoint.exists():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        cfg.dump(work_dir / 'config.py')
+        note_start(work_dir)
+        start = time.time()
+        print(f'{path.stem}, seed {seed}: training in {work_dir}', flush=True)
+        run('train', work_dir / 'config.py', ['--resume'] if any(work_dir.glob('epoch_*.pth')) else [], work_dir, args)
+        print(f'{path.stem}, seed {seed}: trained in {time.time() - start:.0f} s', flush=True)
+    return checkpoint
+
+
+def note_start(work_dir: Path) -> None:
+    """Record commit and machine of each start, because a training may be resumed on another machine."""
+    file = work_dir / 'starts.json'
+    starts = json.loads(file.read_text()) if file.exists() else []
+    replace_text(file, json.dumps([*starts, dict(commit=commit(), machine=machine())], indent=1))
+
+
+def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
+    """Return the accuracies in percent, by shot group and overall, with their provenance."""
+    checkpoint = train(path, seed, args)
+    cfg = load_config(path, seed, args)
+    tested = hash_config([cfg.get(key) for key in TESTING])[:10]
+    out = checkpoint.parent / f'test_{path.stem}_{tested}.json'
+    if not out.exists():
+        cfg.load_from = None
+        config = out.with_suffix('.py')
+        cfg.dump(config)
+        partial = out.with_suffix('.partial.json')
+        run('test', config, [checkpoint, '--out', partial, '--out-item', 'metrics'], checkpoint.parent, args)
+        partial.replace(out)
+    metrics = json.loads(out.read_text())
+    starts = checkpoint.parent / 'starts.json'
+    return dict({metric: metrics[f'shot/{metric}'] for metric in METRICS if f'shot/{metric}' in metrics}, seed=seed,
+                run=checkpoint.parent.name, trained=json.loads(starts.read_text()) if starts.exists() else None)
+
+
+def markdown(rows: List[Dict[str, Any]]) -> str:
+    """Return the table in Markdown: means and standard deviations over seeds, beside the published accuracies."""
+    lines = ['| config | ' + ' | '.join(METRICS) + ' | published |', '|---' * (len(METRICS) + 2) + '|']
+    for row in rows:
+        cells = []
+        for metric in METRICS:
+            values = [result[metric] for result in row['results'] if metric in result]
+            spread = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
+            cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
+        lines.append(f'| `{row["config"]}` | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    rows, failures = [], []
+    for path in args.configs:
+        name = f'{path.parent.name}/{path.stem}'
+        results = []
+        for seed in args.seeds:
+            try:
+                results.append(test(path, seed, args))
+            except SystemExit as failure:  # other rows need not wait for this one
+                failures.append(str(failure))
+                print(failure, flush=True)
+        rows.append(dict(config=name, results=results, published=PUBLISHED.get(name)))
+        print(markdown(rows[-1:]).splitlines()[-1], flush=True)
+    table = markdown(rows)
+    print(f'\nTop-1 accuracy in percent, {len(args.seeds)} seeds\n\n{table}')
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        epochs = args.epochs or 'those of the configs'
+        content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows,
+                       failures=failures)
+        args.out.write_text(json.dumps(content, indent=1, default=str))
+        args.out.with_suffix('.md').write_text(table + '\n')
+    if failures:
+        sys.exit('\n'.join(failures))
+
+
+if __name__ == '__main__':
+    main()

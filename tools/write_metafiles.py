@@ -1,0 +1,108 @@
+"""Write configs/*/metafile.yml and model-index.yml from the configs.
+
+Name, collection and training data of a model come from its config. Everything else, such as results, weights and the
+papers of the collections, stays as the metafile has it.
+"""
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+import yaml
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+# Keyed by benchmark: the last field of a config's name, or else its folder
+TRAINING_DATA = {
+    'cifar10_lt': 'Long-tailed CIFAR-10',
+    'cifar100_lt': 'Long-tailed CIFAR-100',
+    'digits_lt': 'Long-tailed digits',
+    'imagenet_lt': 'ImageNet-LT',
+    'inat18': 'iNaturalist 2018',
+    'lvis': 'LVIS v1.0',
+    'lvis-v0.5': 'LVIS v0.5',
+    'places_lt': 'Places-LT',
+    'shapes_lvis': 'Generated shapes in LVIS format',
+}
+
+
+class IndentedDumper(yaml.SafeDumper):
+    """Indent lists, as OpenMMLab's metafiles do."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, indentless=False)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 if a file is out of date')
+    return parser.parse_args()
+
+
+def load_yaml(path: Path) -> Dict[str, Any]:
+    """Return the content of the file, empty if there is none."""
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+def describe_model(config: Path) -> Dict[str, Any]:
+    """Return the entry of a config, as far as the config decides it."""
+    folder, last_field = config.parent.name, config.stem.split('_')[-1]
+    benchmark = last_field if last_field in TRAINING_DATA else folder
+    if benchmark not in TRAINING_DATA:
+        sys.exit(f'{config}: add the training data of {benchmark} to TRAINING_DATA in {__file__}')
+    hooks = [hook['type'] for hook in Config.fromfile(config).get('custom_hooks', [])]
+    return {
+        'Name': config.stem if benchmark == last_field else f'{config.stem}_{folder}',
+        'In Collection': 'De-confound-TDE' if 'mmcausal.HeadDirectionHook' in hooks else 'Long-tailed baselines',
+        'Config': config.relative_to(ROOT).as_posix(),
+        'Metadata': {'Training Data': TRAINING_DATA[benchmark]},
+    }
+
+
+def update_model(old: Dict[str, Any], new: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the new entry with everything that only the old one says."""
+    return {**old, **new, 'Metadata': {**old.get('Metadata', {}), **new['Metadata']}}
+
+
+def update_metafile(metafile: Dict[str, Any], models: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """Return the metafile with one entry for each of the models, sorted by name."""
+    old = {model['Config']: model for model in metafile.get('Models', [])}
+    updated = [update_model(old.get(model['Config'], {}), model) for model in models]
+    return {**metafile, 'Models': sorted(updated, key=lambda model: model['Name'])}
+
+
+def update_index(index: Dict[str, Any], metafiles: List[str]) -> Dict[str, Any]:
+    """Return the index of the metafiles: first the known ones in their order, then the others."""
+    known = [metafile for metafile in index.get('Import', []) if metafile in metafiles]
+    return {**index, 'Import': known + [metafile for metafile in metafiles if metafile not in known]}
+
+
+def update_files() -> Dict[Path, Dict[str, Any]]:
+    """Return the content that the index and each metafile should have."""
+    folders: Dict[Path, List[Dict[str, Any]]] = {}
+    for config in sorted((ROOT / 'configs').glob('[!_]*/*.py')):
+        folders.setdefault(config.parent / 'metafile.yml', []).append(describe_model(config))
+    index = ROOT / 'model-index.yml'
+    metafiles = [path.relative_to(ROOT).as_posix() for path in folders]
+    return {
+        index: update_index(load_yaml(index), metafiles),
+        **{path: update_metafile(load_yaml(path), models) for path, models in folders.items()},
+    }
+
+
+def main() -> None:
+    args = parse_args()
+    outdated = []
+    for path, content in update_files().items():
+        text = yaml.dump(content, Dumper=IndentedDumper, sort_keys=False, allow_unicode=True, width=120)
+        if not path.exists() or path.read_text() != text:
+            outdated.append(path.relative_to(ROOT).as_posix())
+            if not args.check:
+                path.write_text(text)
+    print('\n'.join(outdated) or 'All metafiles are up to date')
+    if args.check and outdated:
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
