@@ -4,6 +4,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Callable, Dict, List, Tuple, Union
 
+from mmcausal.hosts import HOSTS, require_host
+
 # A module that needs a host says so when it is imported; these modules are therefore imported one by one, by name.
 MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.models': ('enable_tde', 'DeployedClassifier'),
@@ -34,10 +36,25 @@ MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.evaluation': ('ShotAccuracy', 'shot_groups'),
     'mmcausal.evaluation.lvis_metric': ('CheckedSamplesMixin', 'LVISFixedAPMetric', 'LVISMetric'),
     'mmcausal.analysis': ('FeatureStore', 'collect_features', 'iterate_features', 'sweep_alpha', 'sweep_exponent'),
+    'mmcausal.visualization': ('classifier_pictures', 'draw_alpha_sweep', 'grad_cam_pictures', 'report_page'),
     'mmcausal.analysis.proposal_store': ('ProposalStore', 'detect_again', 'iterate_proposals'),
 }
 MODULE_OF: Dict[str, str] = {name: module for module, names in MODULES.items() for name in names}
 PACKAGES: List[str] = sorted({module.split('.')[1] for module in MODULES})
+
+
+def load_module(name: str) -> ModuleType:
+    """Import the module of a public name.
+
+    Raises:
+        ImportError: Its host is missing or has another version; it names the host.
+    """
+    try:
+        return import_module(MODULE_OF[name])
+    except ModuleNotFoundError as error:
+        if error.name in HOSTS:
+            require_host(error.name)
+        raise
 
 
 def nearest_name(name: str) -> str:
@@ -60,6 +77,6 @@ def component_getattr(package: str) -> Callable[[str], Union[type, ModuleType, C
         module = MODULE_OF.get(name, '')
         if module == package or not f'{module}.'.startswith(f'{package}.'):
             raise AttributeError(f'module {package!r} has no attribute {name!r}{nearest_name(name)}')
-        return getattr(import_module(module), name)
+        return getattr(load_module(name), name)
 
     return module_getattr

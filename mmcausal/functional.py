@@ -10,14 +10,14 @@ Shapes::
     x               (N, D)  input of the classifier
     weight          (C, D)  weight of the classifier, which has no bias
     mean_feature    (D,)    moving average of x over training
-    head_direction  (D,)    direction of mean_feature, of unit length in each group
-    *_logits        (N, C)  (N, C + 1) where there is a background class
+    head_direction  (D,)    direction of mean_feature, with unit length in each group
+    *_logits        (N, C)  (N, C + 1) with a background class
 
 Every classifier of the paper is the scaled sum over heads of :math:`\langle w^k, x^k \rangle / N(x^k, w^k)`, where the
 normaliser N is a product of a feature part and a weight part. So each is *one* matrix product of normalised features
 and normalised weights, and its counterfactual is the same product with the features projected on the head direction.
 
-Inputs of half precision are computed and returned in float32, inside autocast too: near 16, a bfloat16 logit moves in
+Half-precision inputs are computed and returned in float32, inside autocast too: near 16, a bfloat16 logit moves in
 steps of 1/16.
 """
 import contextlib
@@ -41,12 +41,8 @@ _Value = TypeVar('_Value')
 
 
 def _length(v: Tensor) -> Tensor:
-    """Return the Euclidean length over the last dimension, which is kept; its gradient at zero is zero."""
+    """Return the Euclidean length over the last dimension, which is kept; the gradient at zero is zero."""
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-
-
-def _one(v: Tensor) -> Tensor:
-    return v.new_ones(())
 
 
 class Normalizer(NamedTuple):
@@ -63,7 +59,7 @@ class Normalizer(NamedTuple):
 
 
 NORMALIZERS: Dict[str, Normalizer] = {
-    'linear': Normalizer(_one, lambda w, gamma: _one(w), ('num_heads', )),
+    'linear': Normalizer(lambda x: x.new_ones(()), lambda w, gamma: w.new_ones(()), ('num_heads', )),
     'cosine': Normalizer(_length, lambda w, gamma: _length(w), ('num_heads', 'tau')),
     'capsule': Normalizer(lambda x: _length(x) + 1, lambda w, gamma: _length(w), ('num_heads', 'tau')),
     'deconfound': Normalizer(_length, lambda w, gamma: _length(w) + gamma),
@@ -99,7 +95,7 @@ def _without_autocast(device: torch.device) -> ContextManager[Any]:
 
 
 def _full_precision(function: _Function) -> _Function:
-    """Run ``function`` in float32 at least, whatever autocast or half-precision inputs ask for."""
+    """Run ``function`` in at least float32, whatever autocast or half-precision inputs ask for."""
 
     def upcast(value: _Value) -> _Value:
         if not isinstance(value, Tensor):
@@ -115,18 +111,18 @@ def _full_precision(function: _Function) -> _Function:
 
 
 def _heads(v: Tensor, num_heads: int) -> Tensor:
-    """(..., D) -> (..., K, D / K)."""
+    """Reshape (..., D) to (..., K, D / K)."""
     return v.unflatten(-1, (num_heads, -1))
 
 
 def _divide(v: Tensor, norm: Tensor) -> Tensor:
-    """``v / norm``, and ``v`` itself where the norm is zero: a zero vector stays zero and has a bounded gradient."""
+    """Return ``v / norm``, or ``v`` where the norm is zero: a zero vector stays zero and has a bounded gradient."""
     return v / norm.masked_fill(norm == 0, 1)
 
 
 def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: float,
                normalizer: str) -> Tuple[Tensor, Tensor]:
-    """Features (N, K, D/K), and scaled weights (C, K, D/K), each divided by its part of the normaliser."""
+    """Return features (N, K, D/K) and scaled weights (C, K, D/K), each divided by its part of the normaliser."""
     if x.shape[-1] != weight.shape[-1]:
         raise ValueError(f'x and weight must have the same number of channels, but got {tuple(x.shape)} and '
                          f'{tuple(weight.shape)}')
@@ -147,7 +143,7 @@ def _normalize_weights(weight: Tensor, num_heads: int, tau: float, gamma: float,
 
 
 def _directions(mean_feature: Tensor, heads: Tensor) -> Tensor:
-    """The head direction (K, D/K) for features or weights (..., K, D/K)."""
+    """Return the head direction (K, D/K) for features or weights (..., K, D/K)."""
     num_heads, channels = heads.shape[-2:]
     if mean_feature.shape != (num_heads * channels, ):
         raise ValueError(f'mean_feature must have one value for each of {num_heads * channels} channels, but got shape '
@@ -156,7 +152,7 @@ def _directions(mean_feature: Tensor, heads: Tensor) -> Tensor:
 
 
 def _counterfactual(features: Tensor, weights: Tensor, mean_feature: Tensor) -> Tensor:
-    """The head effect (N, C) of normalised features (N, K, D/K) and weights (C, K, D/K)."""
+    """Return the head effect (N, C) of normalised features (N, K, D/K) and weights (C, K, D/K)."""
     direction = _directions(mean_feature, features)
     # The projections of all samples lie in K lines: (N, K) times (K, C) is much less than (N, D) times (D, C).
     return (features * direction).sum(-1) @ (weights * direction).sum(-1).t()
@@ -169,7 +165,7 @@ def _logits(features: Tensor, weights: Tensor) -> Tensor:
 @_full_precision
 def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int = 2, tau: float = 16., gamma: float = 1 / 32,
                         normalizer: str = 'deconfound') -> Tensor:
-    r"""Multi-head de-confounded logits, the total effect (Eq. 7).
+    r"""Compute the multi-head de-confounded logits, the total effect (Eq. 7).
 
     .. math:: z_i = \frac{\tau}{K} \sum_k \frac{\langle w_i^k, x^k \rangle}{(\|w_i^k\| + \gamma) \|x^k\|}
 
@@ -206,7 +202,7 @@ def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
 
 
 def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
-    """Head direction (D,): the mean feature (D,) with each head at unit length, zero where the mean is zero.
+    """Return the head direction (D,): the mean feature (D,) with each head at unit length, or zero if it is zero.
 
     >>> head_direction(torch.tensor([0., 5., 0., 0.]), num_heads=2)
     tensor([0., 1., 0., 0.])
@@ -216,7 +212,7 @@ def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
 
 @_full_precision
 def mean_cosine(x: Tensor, mean_feature: Tensor, num_heads: int = 2) -> Tensor:
-    """Mean over samples and heads of cos(x^k, d^k): a scalar, by which alpha is chosen without data; 0 for N = 0.
+    """Return the mean of cos(x^k, d^k) over samples and heads, by which alpha is chosen without data; 0 for N = 0.
 
     >>> mean_cosine(torch.tensor([[1., 0.], [0., 1.]]), torch.tensor([1., 0.]), num_heads=1)
     tensor(0.5000)
@@ -229,13 +225,12 @@ def mean_cosine(x: Tensor, mean_feature: Tensor, num_heads: int = 2) -> Tensor:
 @_full_precision
 def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2, tau: float = 16.,
                 gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
-    r"""Effect of the head direction alone: the second term of Eq. 8, without alpha.
+    r"""Compute the effect of the head direction alone: the second term of Eq. 8, without alpha.
 
     .. math:: \frac{\tau}{K} \sum_k \cos(x^k, \hat d^k) \frac{\langle w_i^k, \hat d^k \rangle}{\|w_i^k\| + \gamma}
 
-    The counterfactual keeps the normaliser of the real x: only the x of the numerator becomes its projection on the
-    head direction. Arguments and errors as in :func:`deconfounded_logits`, with ``mean_feature`` (D,); another shape of
-    it is a ``ValueError``.
+    The counterfactual keeps the normaliser of the real x: only the x in the numerator becomes its projection on the
+    head direction. Arguments and errors as in :func:`deconfounded_logits`; ``mean_feature`` must have shape (D,).
 
     Returns:
         Logits (N, C), zero where the mean feature is zero.
@@ -250,7 +245,7 @@ def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int 
 @_full_precision
 def effects(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2, tau: float = 16.,
             gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tuple[Tensor, Tensor]:
-    """Total effect and head effect, both (N, C), from one normalisation; arguments as in :func:`head_effect`.
+    """Compute total effect and head effect, both (N, C), from one normalisation; arguments as in :func:`head_effect`.
 
     >>> x, weight = torch.tensor([[3., 4.]]), torch.tensor([[6., 8.], [-8., 6.]])
     >>> effects(x, weight, torch.tensor([2., 0.]), num_heads=1, tau=1., gamma=0.)
@@ -263,10 +258,10 @@ def effects(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2,
 @_full_precision
 def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2,
                         tau: float = 16., gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
-    """Total Direct Effect (Eq. 8): the total effect less ``alpha`` times the effect of the head direction.
+    """Compute the Total Direct Effect (Eq. 8): the total effect less ``alpha`` times the effect of the head direction.
 
-    It costs O(N K (C + D)) beside the one matrix product. Arguments and errors as in :func:`head_effect`; ``alpha = 0``
-    is the total effect.
+    It costs O(N K (C + D)) beside the matrix product. Arguments and errors as in :func:`head_effect`; ``alpha = 0`` is
+    the total effect.
 
     Returns:
         Logits (N, C).
@@ -282,7 +277,7 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
 
 @_full_precision
 def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconfound') -> Tensor:
-    """Features (N, D) with each head divided by the feature part of the normaliser: the input of the one product.
+    """Divide each head of features (N, D) by the feature part of the normaliser: the input of the matrix product.
 
     >>> normalized_features(torch.tensor([[3., 4.]]), num_heads=1)
     tensor([[0.6000, 0.8000]])
@@ -295,10 +290,10 @@ def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconf
 @_full_precision
 def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2, tau: float = 16.,
                   gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
-    r"""One weight (C, D) for Eq. 8: ``total_direct_effect(x, ...) = normalized_features(x) @ folded_weight(...).T``.
+    r"""Fold Eq. 8 into one weight: ``total_direct_effect(x, ...) = normalized_features(x) @ folded_weight(...).T``.
 
-    The projection on the head direction is symmetric, so it can be taken from the weights, once, as well as from every
-    feature: at inference, TDE costs what the total effect does. Arguments as in :func:`total_direct_effect`.
+    The projection on the head direction is symmetric, so it can be subtracted from the weights once, instead of from
+    every feature: at inference, TDE is as cheap as the total effect. Arguments as in :func:`total_direct_effect`.
 
     >>> folded_weight(torch.tensor([[6., 8.], [-8., 6.]]), torch.tensor([2., 0.]), 1., num_heads=1, tau=1., gamma=0.)
     tensor([[0.0000, 0.8000],
@@ -314,7 +309,7 @@ def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads:
 
 @_full_precision
 def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) -> Tensor:
-    r"""Background-exempted inference (Eq. 9): TDE among the foreground, total effect for the background.
+    r"""Compute background-exempted inference (Eq. 9): TDE among the foreground, total effect for the background.
 
     With :math:`p` = softmax(logits) and :math:`q` = softmax(tde_logits): :math:`P_{bg} = p_{bg}` and
     :math:`P_i = (1 - p_{bg})\, q_i / (1 - q_{bg})`. Here :math:`q_i / (1 - q_{bg})` is the softmax over the
@@ -351,10 +346,10 @@ def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) 
 
 @_full_precision
 def update_moving_average(mean_feature: Tensor, batch_mean: Tensor, momentum: float) -> Tensor:
-    """Moving average of the feature: ``momentum * mean_feature + (1 - momentum) * batch_mean``, all (D,).
+    """Return the moving average ``momentum * mean_feature + (1 - momentum) * batch_mean``, all (D,).
 
-    ``momentum`` weighs the *old* value, as in SGD. The paper's sum without ``1 - momentum`` has the same direction;
-    this one stays bounded.
+    ``momentum`` weighs the *old* value, as in SGD. The paper's sum without ``1 - momentum`` has the same direction, but
+    this average stays bounded.
 
     Raises:
         ValueError: ``momentum`` outside [0, 1).

@@ -1,12 +1,12 @@
 """Training loop that optimises nothing."""
-from typing import Sequence, Union
+from typing import Union
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmcausal.hooks.utils import unwrap
 from mmcausal.models import NCMLinear, StageTwoClassifier
-from mmcausal.models.classifiers.class_means import add_batch
+from mmcausal.models.classifiers.class_means import Batch, add_batch
 from mmcausal.registry import LOOPS
 
 
@@ -30,7 +30,7 @@ class ClassMeansLoop(EpochBasedTrainLoop):
             raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc of a StageTwoClassifier, but got a '
                              f'{type(self.model.head.fc).__name__} of a {type(self.model).__name__}')
 
-    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+    def run_iter(self, idx: int, data_batch: Batch) -> None:
         """Add a batch to the sums; after the last one, set the means."""
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
         add_batch(self.model, self.model.head.fc, data_batch)

@@ -1,8 +1,7 @@
 """Nodes of mmcausal in MMEngine's registry tree: ``type='mmcausal.X'`` finds X without ``custom_imports``."""
-from importlib import import_module
 from typing import Optional
 
-from mmcausal.components import MODULE_OF, nearest_name
+from mmcausal.components import MODULE_OF, load_module, nearest_name
 from mmcausal.hosts import require_host
 
 require_host('mmengine')
@@ -25,15 +24,17 @@ class Registry(MMEngineRegistry):
 
     Raises:
         ImportError: In :meth:`get`, for a component of a missing host; it names the host.
-        KeyError: In :meth:`get`, for a misspelt component; it suggests the nearest name.
+        KeyError: In :meth:`get`, for a component of another registry, or a misspelt one; it suggests the nearest name.
     """
 
     def get(self, key: str) -> Optional[type]:
+        scope, name = self.split_scope_key(key)
+        self.import_from_location()
+        if scope in (None, self.scope) and name in MODULE_OF and name not in self.module_dict:
+            load_module(name)  # raises the ImportError of its host
+            raise KeyError(f'mmcausal.{name} is not in the {self.name} registry')
         component = super().get(key)
-        name = key.split('.')[-1]
-        if component is None and name in MODULE_OF:
-            import_module(MODULE_OF[name])  # raises the ImportError of its host
-        elif component is None and nearest_name(name):
+        if component is None and nearest_name(name):
             raise KeyError(f'mmcausal has no component {name!r}{nearest_name(name)}')
         return component
 

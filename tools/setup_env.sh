@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Install mmcausal with the versions of OpenMMLab that work together.
+# Install mmcausal with versions of OpenMMLab that work together.
 #
 # usage: tools/setup_env.sh [classic|modern] [cls|all] [--active]
 #
 #   classic   OpenMMLab's releases (Python 3.8 to 3.11); the default where such a Python is found
 #   modern    the maintained OneDL forks (Python 3.10 to 3.12)
 #   cls       classification, with mmcv-lite: no compiler needed (default)
-#   all       detection and the test tools too: compiles mmcv's operators unless pip finds a wheel of them
+#   all       detection and the test tools too: compiles mmcv's operators unless pip finds a wheel
 #   --active  install into the active environment instead of .venv
 #
 # Environment: PYTHON, the interpreter to use; MMCAUSAL_VENV, the folder instead of .venv; PIP_FIND_LINKS, folders with
-# wheels. Run again after an interruption: finished steps are not repeated.
+# wheels. Run it again after an interruption: finished steps are not repeated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() { printf 'setup_env: %s\n' "$*" >&2; exit 1; }
 say() { printf '== %s\n' "$*"; }
 
-line='' extent=cls active=''
+stack='' extent=cls active=''
 for argument in "$@"; do
     case $argument in
-        classic | modern) line=$argument ;;
+        classic | modern) stack=$argument ;;
         cls | all) extent=$argument ;;
         --active) active=yes ;;
         *) fail "unknown argument '$argument'; usage: tools/setup_env.sh [classic|modern] [cls|all] [--active]" ;;
@@ -29,7 +29,7 @@ done
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
-fits() { # LINE VERSION
+fits() { # STACK VERSION
     case $1:$2 in
         classic:3.8 | classic:3.9 | classic:3.10 | classic:3.11) return 0 ;;
         modern:3.10 | modern:3.11 | modern:3.12) return 0 ;;
@@ -37,7 +37,7 @@ fits() { # LINE VERSION
     esac
 }
 
-find_python() { # LINE -> the first interpreter that fits
+find_python() { # STACK -> the first interpreter that fits
     local candidate
     for candidate in ${PYTHON:-python3 python python3.11 python3.10 python3.12 python3.9 python3.8}; do
         if fits "$1" "$(version_of "$candidate")"; then printf '%s' "$candidate"; return; fi
@@ -49,27 +49,27 @@ if [ -n "$active" ]; then
     PYTHON=$(command -v python || command -v python3) || fail 'no python in the active environment'
 elif [ -x "$venv/bin/python" ]; then
     PYTHON=$venv/bin/python
-    [ -n "$line" ] || line=$(cat "$venv/mmcausal-line" 2>/dev/null || true)
+    [ -n "$stack" ] || stack=$(cat "$venv/mmcausal-stack" 2>/dev/null || true)
 fi
-[ -n "$line" ] || line=$([ -n "$(find_python classic)" ] && echo classic || echo modern)
-python=$(find_python "$line")
-[ -n "$python" ] || fail "the $line line needs $([ "$line" = classic ] && echo 'Python 3.8 to 3.11, e.g. 3.11' \
-    || echo 'Python 3.10 to 3.12, e.g. 3.12'), and ${PYTHON:-python3} is $(version_of "${PYTHON:-python3}" \
-    || echo 'not there'). Install it, or name one: PYTHON=/path/to/python tools/setup_env.sh"
+[ -n "$stack" ] || stack=$([ -n "$(find_python classic)" ] && echo classic || echo modern)
+python=$(find_python "$stack")
+[ -n "$python" ] || fail "the $stack stack needs $([ "$stack" = classic ] && echo 'Python 3.8 to 3.11, e.g. 3.11' \
+    || echo 'Python 3.10 to 3.12, e.g. 3.12'), but ${PYTHON:-python3} is $(version_of "${PYTHON:-python3}" \
+    || echo 'missing'). Install it, or choose one: PYTHON=/path/to/python tools/setup_env.sh"
 
 if [ -z "$active" ]; then
-    if [ "$(cat "$venv/mmcausal-line" 2>/dev/null || echo "$line")" != "$line" ]; then
-        fail "$venv holds the $(cat "$venv/mmcausal-line") line; remove it, or choose another folder with MMCAUSAL_VENV"
+    if [ "$(cat "$venv/mmcausal-stack" 2>/dev/null || echo "$stack")" != "$stack" ]; then
+        fail "$venv holds the $(cat "$venv/mmcausal-stack") stack; remove it, or choose another folder with MMCAUSAL_VENV"
     fi
     if [ ! -x "$venv/bin/python" ]; then
         say "Creating $venv with $python ($(version_of "$python"))"
         "$python" -m venv "$venv" || fail "$python cannot make a virtual environment; on Debian and Ubuntu: apt install \
 python3-venv"
     fi
-    printf '%s\n' "$line" > "$venv/mmcausal-line"
+    printf '%s\n' "$stack" > "$venv/mmcausal-stack"
     python=$venv/bin/python
 fi
-constraints=requirements/$line.txt
+constraints=requirements/$stack.txt
 stamps=$("$python" -c 'import sys; print(sys.prefix)')/mmcausal-done
 mkdir -p "$stamps"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -97,8 +97,8 @@ install_mmcv_lite() {
 
 install_mmcv() {
     local name=mmcv
-    [ "$line" = classic ] || name=onedl-mmcv
-    rm -f "$stamps/mmcv-lite"  # gone from here on, whatever happens to the compile
+    [ "$stack" = classic ] || name=onedl-mmcv
+    rm -f "$stamps/mmcv-lite"  # uninstalled from here on, even if the compile fails
     pip uninstall --quiet --yes mmcv-lite 2>/dev/null
     if install --only-binary "$name" "$name" 2>/dev/null; then return; fi
     command -v c++ >/dev/null || fail "pip has no wheel of $name here and there is no C++ compiler to build it: install \
@@ -110,8 +110,8 @@ one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
     "$python" -c 'import mmcv.ops'
 }
 
-analysis=(torchmetrics grad-cam onnx onnxruntime)
-if [ "$line" = classic ]; then
+analysis=(torchmetrics grad-cam onnx onnxruntime lightning)
+if [ "$stack" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
     detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest pytest-xdist selenium)
 else
@@ -119,7 +119,7 @@ else
     detection=(onedl-mmdetection lvis hotcoco pytest pytest-xdist selenium)
 fi
 
-say "mmcausal, $line line, '$extent', into $("$python" -c 'import sys; print(sys.prefix)')"
+say "mmcausal, $stack stack, '$extent', into $("$python" -c 'import sys; print(sys.prefix)')"
 step tools 'Build tools' install setuptools wheel
 step torch 'PyTorch, about 3 GB: 2 to 3 minutes' install torch torchvision numpy
 if [ "$extent" = all ]; then
@@ -130,9 +130,9 @@ fi
 step cls 'MMEngine and MMPretrain: 1 minute' install "${classification[@]}"
 if [ "$extent" = all ]; then
     step all 'MMDetection and test tools' install "${detection[@]}"
-    step analysis 'Calibration, Grad-CAM, ONNX' install "${analysis[@]}"
+    step analysis 'Calibration, Grad-CAM, ONNX, Lightning' install "${analysis[@]}"
 fi
-# What an unconstrained dependency may have replaced
+# An unconstrained dependency may have replaced these
 install "setuptools" numpy
 step mmcausal-"$(cat setup.cfg pyproject.toml | cksum | cut -d' ' -f1)" 'mmcausal itself' \
     pip install --quiet --no-deps --no-build-isolation --editable .

@@ -79,27 +79,31 @@ def update_index(index: Dict[str, Any], metafiles: List[str]) -> Dict[str, Any]:
 
 def update_files() -> Dict[Path, Dict[str, Any]]:
     """Return the content that the index and each metafile should have."""
-    folders: Dict[Path, List[Dict[str, Any]]] = {}
+    models: Dict[Path, List[Dict[str, Any]]] = {}
     for config in sorted((ROOT / 'configs').glob('[!_]*/*.py')):
-        folders.setdefault(config.parent / 'metafile.yml', []).append(describe_model(config))
+        models.setdefault(config.parent / 'metafile.yml', []).append(describe_model(config))
     index = ROOT / 'model-index.yml'
-    metafiles = [path.relative_to(ROOT).as_posix() for path in folders]
+    metafiles = [path.relative_to(ROOT).as_posix() for path in models]
     return {
         index: update_index(load_yaml(index), metafiles),
-        **{path: update_metafile(load_yaml(path), models) for path, models in folders.items()},
+        **{path: update_metafile(load_yaml(path), models[path]) for path in models},
     }
+
+
+def find_outdated() -> Dict[Path, str]:
+    """Return the new text of each file that is out of date."""
+    texts = {path: yaml.dump(content, Dumper=IndentedDumper, sort_keys=False, allow_unicode=True, width=120)
+             for path, content in update_files().items()}
+    return {path: text for path, text in texts.items() if not path.exists() or path.read_text() != text}
 
 
 def main() -> None:
     args = parse_args()
-    outdated = []
-    for path, content in update_files().items():
-        text = yaml.dump(content, Dumper=IndentedDumper, sort_keys=False, allow_unicode=True, width=120)
-        if not path.exists() or path.read_text() != text:
-            outdated.append(path.relative_to(ROOT).as_posix())
-            if not args.check:
-                path.write_text(text)
-    print('\n'.join(outdated) or 'All metafiles are up to date')
+    outdated = find_outdated()
+    for path, text in outdated.items():
+        print(path.relative_to(ROOT))
+        if not args.check:
+            path.write_text(text)
     if args.check and outdated:
         sys.exit(1)
 

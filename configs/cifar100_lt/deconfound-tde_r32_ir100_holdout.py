@@ -1,5 +1,4 @@
 _base_ = './deconfound-tde_r32_ir100.py'
 # To choose alpha: 25 training images of each class are set aside as the validation split.
-train_dataloader = dict(dataset=dict(val_per_class=25))
+train_dataloader = test_dataloader = dict(dataset=dict(val_per_class=25))
 val_dataloader = dict(dataset=dict(split='val', val_per_class=25))
-test_dataloader = dict(dataset=dict(val_per_class=25))

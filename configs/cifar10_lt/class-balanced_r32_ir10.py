@@ -1,3 +1,2 @@
-_base_ = './linear_r32_ir10.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='mmcausal.ClassBalancedLoss', loss=dict(type='CrossEntropyLoss'))))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]
+_base_ = './class-balanced_r32_ir100.py'
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(imbalance_ratio=10))

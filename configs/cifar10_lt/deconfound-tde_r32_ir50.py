@@ -1,3 +1,2 @@
-_base_ = './linear_r32_ir50.py'
-model = dict(head=dict(type='mmcausal.DeconfoundHead', alpha=1.0))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.HeadDirectionHook')]
+_base_ = './deconfound-tde_r32_ir100.py'
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(imbalance_ratio=50))

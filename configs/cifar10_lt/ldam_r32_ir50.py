@@ -1,10 +1,2 @@
-_base_ = './linear_r32_ir50.py'
-scale = 30.
-model = dict(
-    head=dict(
-        type='mmcausal.DeconfoundHead',
-        normalizer='cosine',
-        num_heads=1,
-        tau=scale,
-        loss=dict(_delete_=True, type='mmcausal.LDAMLoss', scale=scale)))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]
+_base_ = './ldam_r32_ir100.py'
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(imbalance_ratio=50))

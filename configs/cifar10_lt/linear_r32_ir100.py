@@ -5,6 +5,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(head=dict(num_classes=10))
-train_dataloader = dict(dataset=dict(imbalance_ratio=100))
-val_dataloader = dict(dataset=dict(imbalance_ratio=100))
-test_dataloader = val_dataloader
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(imbalance_ratio=100))

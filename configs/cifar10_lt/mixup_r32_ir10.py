@@ -1,2 +1,2 @@
-_base_ = './linear_r32_ir10.py'
-model = dict(train_cfg=dict(augments=[dict(type='Mixup', alpha=1.)]))
+_base_ = './mixup_r32_ir100.py'
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(imbalance_ratio=10))

@@ -4,6 +4,4 @@ _base_ = [
     '../_base_/schedules/digits_60e.py',
     '../_base_/default_runtime.py',
 ]
-train_dataloader = dict(dataset=dict(imbalance_ratio=100))
-val_dataloader = dict(dataset=dict(imbalance_ratio=100))
-test_dataloader = dict(dataset=dict(imbalance_ratio=100))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(imbalance_ratio=100))

@@ -1,14 +1,12 @@
 """Datasets, samplers and transforms."""
-from typing import List
-
 from mmcausal.components import component_getattr
-from mmcausal.hosts import is_usable
+from mmcausal.hosts import is_usable, require_host
 
-__all__: List[str] = []
+require_host('mmengine')
 
-if is_usable('mmengine'):
-    from mmcausal.datasets.samplers import ClassPowerSampler, ProgressivelyBalancedSampler, TwoBranchSampler
-    __all__ += ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler']
+from mmcausal.datasets.samplers import ClassPowerSampler, ProgressivelyBalancedSampler, TwoBranchSampler
+
+__all__ = ['ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler']
 
 if is_usable('mmpretrain'):
     from mmcausal.datasets.cifar_lt import LongTailedCIFAR10, LongTailedCIFAR100

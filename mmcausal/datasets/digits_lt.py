@@ -1,8 +1,9 @@
 """Long-tailed handwritten digits: real images that need no download."""
-from typing import Any, List, Optional
+from typing import List, Optional, Sequence, Union
 
 import numpy as np
 
+from mmcausal.checks import check_choice
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
@@ -14,23 +15,22 @@ from mmpretrain.datasets import BaseDataset  # noqa: E402
 
 @DATASETS.register_module()
 class LongTailedDigits(BaseDataset):
-    """The 8 x 8 handwritten digits that come with scikit-learn, with a long-tailed training split.
+    """Handwritten digits of scikit-learn (8 x 8 pixels), with a long-tailed training split.
 
-    Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998. Of each class, in the order of
-    the file, the first 50 images are the balanced test split, the next 24 the balanced validation split, and the
-    next 100 the pool from which the training split keeps its class counts.
+    Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998. In file order, the first 50
+    images of each class are the balanced test split, the next 24 the balanced validation split, and the next 100 the
+    pool of the training split.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``.
         imbalance_ratio, profile, seed: See :class:`LongTailedCIFAR10`.
-        metainfo: As in MMPretrain's ``BaseDataset``.
-        **kwargs: Other arguments of it.
+        metainfo, **kwargs: Arguments of MMPretrain's ``BaseDataset``.
 
     Raises:
         ValueError: Arguments out of range.
     """
     METAINFO = dict(classes=tuple('0123456789'))
-    # The images of a class that belong to each split, by their rank within the class.
+    # Ranks within a class, in file order
     RANKS = dict(test=range(0, 50), val=range(50, 74), train=range(74, 174))
 
     def __init__(self,
@@ -39,10 +39,8 @@ class LongTailedDigits(BaseDataset):
                  profile: str = 'exp',
                  seed: int = 0,
                  metainfo: Optional[dict] = None,
-                 **kwargs: Any) -> None:
-        if split not in self.RANKS:
-            raise ValueError(f'split must be one of {sorted(self.RANKS)}, but got {split!r}')
-        self.split = split
+                 **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
+        self.split = check_choice('split', split, self.RANKS)
         self.seed = seed
         self.class_counts = long_tailed_counts(len(self.RANKS['train']), 10, imbalance_ratio, profile)
         metainfo = {**(metainfo or {}), 'class_counts': self.class_counts}

@@ -1,7 +1,7 @@
-"""ImageNet-LT, Places-LT (Liu et al., CVPR 2019), iNaturalist: long-tailed data sets that are lists of images."""
+"""Long-tailed datasets given as lists of images: ImageNet-LT, Places-LT (Liu et al., CVPR 2019), iNaturalist."""
 import hashlib
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.fileio import exists, get, join_path, list_from_file
@@ -16,59 +16,61 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES  # noqa: E402
 
 
 def read_labels(ann_file: str, num_classes: int) -> List[int]:
-    """The labels of a list whose lines are ``relative/path.jpg label``.
+    """Return the labels of a list with lines of ``relative/path.jpg label``.
 
     Raises:
         FileNotFoundError: No such list.
-        ValueError: A list without a line, or one that is no text; a line without a label, or a label outside
-            [0, num_classes): it names the line.
+        ValueError: An empty list or a file that is not text; a line without a label, or with one outside
+            [0, num_classes). The error names the line.
     """
     if not exists(ann_file):
         raise FileNotFoundError(f'the list of images {ann_file} is missing')
     try:
         lines = list_from_file(ann_file)
     except UnicodeDecodeError as error:
-        raise ValueError(f'{ann_file} must be a text file in UTF-8, unpacked: {error}') from error
+        raise ValueError(f'{ann_file} must be a text file in UTF-8, not compressed: {error}') from error
     if not lines:
-        raise ValueError(f'{ann_file} must list images, and is empty')
+        raise ValueError(f'{ann_file} must list images, but is empty')
     labels = []
     for number, line in enumerate(lines, 1):
         path, _, label = line.strip().rpartition(' ')
         if not path or path.startswith('\ufeff') or not re.fullmatch('-?[0-9]+', label):
             raise ValueError(f"line {number} of {ann_file} must be 'path label', but got {line!r}")
         if not 0 <= int(label) < num_classes:
-            raise ValueError(f'line {number} of {ann_file} has label {label}, and labels must be in '
-                             f'[0, {num_classes})')
+            raise ValueError(f'the label in line {number} of {ann_file} must be in [0, {num_classes}), but got {label}')
         labels.append(int(label))
     return labels
 
 
-def _check_number(ann_file: str, labels: List[int], expected: Optional[int]) -> None:
+def _check_length(ann_file: str, labels: List[int], expected: Optional[int]) -> None:
     if expected not in (None, len(labels)):
         raise ValueError(f'{ann_file} must have {expected} images, but got {len(labels)}')
 
 
 @DATASETS.register_module()
 class ImageList(CustomDataset):
-    """Same as MMPretrain's ``CustomDataset`` with ``ann_file``, except that the list is checked and classes counted.
+    """Same as MMPretrain's ``CustomDataset`` with ``ann_file``, except that it checks the list and counts the classes.
 
-    All splits carry the training images per class in ``metainfo['class_counts']``, from which the many-, medium- and
-    few-shot classes follow.
+    All splits have the training images per class in ``metainfo['class_counts']``, which define the many-, medium- and
+    few-shot classes.
 
     Args:
-        ann_file: List of this split; a line is ``relative/path.jpg label``.
+        ann_file: List of this split, with lines of ``relative/path.jpg label``.
         num_classes: C.
-        train_ann_file: List of the training split, whose labels are counted. By default ``ann_file``.
-        num_images: How many lines ``ann_file`` must have. By default any number.
-        num_train_images: How many lines ``train_ann_file`` must have. By default any number.
-        md5: The md5 sum ``ann_file`` must have. By default any.
-        metainfo: As the host's. Class names are the labels unless it, or the host's argument ``classes``, has them.
+        train_ann_file: List of the training split, to count its labels. By default ``ann_file``.
+        num_images, num_train_images: Expected number of lines in ``ann_file`` and ``train_ann_file``. By default any.
+        md5: Expected md5 sum of ``ann_file``. By default any.
+        metainfo: As in the host. Without class names here or in the host's argument ``classes``, the labels are the names.
         **kwargs: Arguments of the host's ``CustomDataset``: ``data_root``, ``pipeline`` ...
 
     Raises:
-        FileNotFoundError: A list that is missing.
-        ValueError: A line without a label, a label out of range, another number of lines or another md5 sum; when an
-            image is taken, one that the pipeline fails on. It names the file.
+        FileNotFoundError: A missing list.
+        ValueError: A line without a label, a label out of range, another number of lines or md5 sum; while loading an
+            image, a failure of the pipeline. The error names the file.
+
+    Example:
+        In a config: ``dataset=dict(type='mmcausal.ImageList', data_root='data/mine', ann_file='val.txt',
+        train_ann_file='train.txt', num_classes=10, pipeline=test_pipeline)``
     """
 
     def __init__(self,
@@ -79,36 +81,33 @@ class ImageList(CustomDataset):
                  num_train_images: Optional[int] = None,
                  md5: Optional[str] = None,
                  metainfo: Optional[dict] = None,
-                 **kwargs: Any) -> None:
+                 **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         self.num_classes = num_classes
         self.train_ann_file = train_ann_file
-        self.num_images = num_images
-        self.num_train_images = num_train_images
+        self.num_images, self.num_train_images = num_images, num_train_images
         self.md5 = md5
         if kwargs.get('classes') is None and 'classes' not in self.METAINFO:
             metainfo = {'classes': tuple(map(str, range(num_classes))), **(metainfo or {})}
         super().__init__(ann_file=ann_file, metainfo=metainfo, **kwargs)
 
-    def load_data_list(self) -> List[Dict[str, Any]]:
+    def load_data_list(self) -> List[dict]:
         labels = read_labels(self.ann_file, self.num_classes)
-        _check_number(self.ann_file, labels, self.num_images)
-        if self.md5 is not None:
-            md5 = hashlib.md5(get(self.ann_file)).hexdigest()
-            if md5 != self.md5:
-                raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, but got {md5}')
+        _check_length(self.ann_file, labels, self.num_images)
+        if self.md5 is not None and (md5 := hashlib.md5(get(self.ann_file)).hexdigest()) != self.md5:
+            raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, but got {md5}')
         train_labels = labels
         if self.train_ann_file is not None:
             train_ann_file = join_path(self.data_root, self.train_ann_file)
             train_labels = read_labels(train_ann_file, self.num_classes)
-            _check_number(train_ann_file, train_labels, self.num_train_images)
+            _check_length(train_ann_file, train_labels, self.num_train_images)
         self._metainfo['class_counts'] = np.bincount(train_labels, minlength=self.num_classes).tolist()
         return super().load_data_list()
 
-    def prepare_data(self, idx: int) -> Any:
+    def prepare_data(self, idx: int) -> Optional[dict]:
         """Same as the host's, except that an error names the image."""
         try:
             return super().prepare_data(idx)
-        except Exception as error:  # decoders promise no type, and some of their errors name no file
+        except Exception as error:  # decoders can raise anything, and some errors do not name the file
             path = self.get_data_info(idx)['img_path']
             raise ValueError(f'the pipeline fails on {path}: {error!r}') from error
 

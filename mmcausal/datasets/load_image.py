@@ -1,5 +1,5 @@
-"""Reading images of which a few may be broken."""
-from typing import Any, Optional, Set
+"""Image loading that tolerates a few unreadable files."""
+from typing import Optional, Set, Union
 
 from mmengine.logging import MMLogger
 
@@ -13,22 +13,22 @@ from mmcv.transforms import LoadImageFromFile  # noqa: E402
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """Same as MMCV's ``LoadImageFromFile``, except that unreadable images are named, counted and may be passed over.
+    """Same as MMCV's ``LoadImageFromFile``, except that a few unreadable images may be skipped; each is logged.
 
-    It is for training, where a data set draws another image in place of one that is passed over. A test stops all the
-    same: a figure over fewer images than the list names would not be what it says. A JPEG that was cut short passes for
-    readable, its lost part grey, as OpenCV decodes it; ``tools/dataset_converters/check_images.py`` finds those.
+    In training, the dataset draws another image in place of a skipped one. A test stops at the first, because a metric
+    over a part of the images would be misleading. A truncated JPEG counts as readable, because OpenCV decodes the
+    missing part as grey; ``tools/dataset_converters/check_images.py`` finds those.
 
     Args:
-        max_unreadable: How many unreadable images each worker process passes over, again and again; one more stops it.
-            0 stops at the first.
+        max_unreadable: Number of unreadable images each worker process may skip, repeatedly, before it raises. 0 raises
+            at the first.
         **kwargs: Arguments of ``LoadImageFromFile``.
 
     Raises:
-        ValueError: More unreadable images than that; it names the last one.
+        ValueError: More unreadable images; it names the last one.
     """
 
-    def __init__(self, max_unreadable: int = 0, **kwargs: Any) -> None:
+    def __init__(self, max_unreadable: int = 0, **kwargs: Union[str, bool, dict, None]) -> None:
         super().__init__(**kwargs)
         self.max_unreadable = max_unreadable
         self.unreadable: Set[str] = set()
@@ -36,13 +36,13 @@ class LoadImage(LoadImageFromFile):
     def transform(self, results: dict) -> Optional[dict]:
         try:
             return super().transform(results)
-        except Exception as error:  # what decoders raise is not theirs to promise; it is passed on below
+        except Exception as error:  # decoders can raise anything
             path = results['img_path']
             is_known = path in self.unreadable
             self.unreadable.add(path)
-            message = f'image {len(self.unreadable)} that cannot be read is {path}: {error!r}'
+            message = f'unreadable image number {len(self.unreadable)}, {path}: {error!r}'
             if len(self.unreadable) > self.max_unreadable:
-                raise ValueError(f'{message}; max_unreadable={self.max_unreadable}') from error
+                raise ValueError(f'{message}. max_unreadable={self.max_unreadable} allows no more') from error
             if not is_known:
-                MMLogger.get_current_instance().error(message)  # less is not heard of other ranks
+                MMLogger.get_current_instance().error(message)  # other ranks log nothing below an error
             return None

@@ -1,18 +1,18 @@
-"""How a balanced data set becomes long-tailed: class counts of a profile, and which samples keep them."""
+"""Long-tailed subsets of balanced datasets: class counts, and the samples to keep."""
 from typing import List, Optional, Sequence
 
 import numpy as np
 
-from mmcausal.checks import is_number
+from mmcausal.checks import check_choice, is_number
 
 PROFILES = ('exp', 'step')
 
 
 def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float, profile: str = 'exp') -> List[int]:
-    """Training samples per class, most frequent first, from ``max_count`` to ``max_count / imbalance_ratio``.
+    """Return training samples per class, most frequent first, from ``max_count`` to ``max_count / imbalance_ratio``.
 
-    ``'exp'`` decays exponentially with the label, ``'step'`` keeps the first half of the classes whole and cuts the
-    other half down; both as Cao et al., NeurIPS 2019 (arXiv 1906.07413), round them.
+    ``'exp'`` decays exponentially with the label. ``'step'`` keeps all samples for the first half of the classes and
+    the fewest for the other half. Both are rounded like Cao et al., NeurIPS 2019 (arXiv 1906.07413).
 
     Raises:
         ValueError: Unknown profile, or an imbalance ratio below 1 or so large that a class keeps nothing.
@@ -22,11 +22,10 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
     >>> long_tailed_counts(500, 5, imbalance_ratio=100, profile='step')
     [500, 500, 5, 5, 5]
     """
-    if profile not in PROFILES:
-        raise ValueError(f'profile must be one of {PROFILES}, but got {profile!r}')
+    check_choice('profile', profile, PROFILES)
     if not (is_number(imbalance_ratio) and 1 <= imbalance_ratio <= max_count):
-        raise ValueError(f'imbalance_ratio must be in [1, {max_count}], so that every class keeps a sample, '
-                         f'but got {imbalance_ratio!r}')
+        raise ValueError(f'imbalance_ratio must be a number in [1, {max_count}], so that every class keeps a '
+                         f'sample, but got {imbalance_ratio!r}')
     fewest = 1 / imbalance_ratio
     if profile == 'step':
         head = num_classes // 2
@@ -36,19 +35,19 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
 
 def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int,
                         skip: Optional[Sequence[int]] = None) -> np.ndarray:
-    """Indices of the samples kept, class after class: ``counts[c]`` of class c's shuffled samples.
+    """Return the indices of the samples to keep, class by class: ``counts[c]`` of the shuffled samples of class c.
 
-    One generator shuffles the classes in label order, so that for one seed a larger imbalance ratio keeps a prefix of
-    what a smaller one keeps.
+    One generator shuffles the classes in label order. With the same seed, a larger imbalance ratio therefore keeps a
+    prefix of each class of a smaller one.
 
     Args:
-        labels: Label of every sample.
-        counts: How many samples of each class to keep.
-        seed: Of the shuffle.
-        skip: How many of each class's first samples to pass over, none by default.
+        labels: Label of each sample (N,).
+        counts: Number of samples to keep for each class (C,).
+        seed: Seed of the shuffle.
+        skip: Number of shuffled samples to skip first in each class (C,). By default none.
 
     Raises:
-        ValueError: A class with fewer samples than it should keep.
+        ValueError: A class with fewer samples than ``skip`` and ``counts`` need.
     """
     rng = np.random.RandomState(seed)
     label_array = np.asarray(labels)
@@ -56,7 +55,7 @@ def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int,
     for label, (first, count) in enumerate(zip(skip or [0] * len(counts), counts)):
         members = np.flatnonzero(label_array == label)
         if len(members) < first + count:
-            raise ValueError(f'class {label} should keep {first + count} samples and has only {len(members)}')
+            raise ValueError(f'class {label} needs {first + count} samples, but has {len(members)}')
         rng.shuffle(members)
         kept.append(members[first:first + count])
     return np.concatenate(kept)

@@ -1,6 +1,6 @@
-"""LVIS (Gupta et al., CVPR 2019), on MMDetection's data sets."""
+"""LVIS (Gupta et al., CVPR 2019), on top of MMDetection's datasets."""
 import os
-from typing import Any, List, Sequence
+from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from mmengine.fileio import exists
 
@@ -11,51 +11,51 @@ from mmcausal.registry import DATASETS
 
 require_host('mmdet')
 
-from mmdet.datasets import LVISV05Dataset as HostLVISV05Dataset  # noqa: E402
-from mmdet.datasets import LVISV1Dataset as HostLVISV1Dataset  # noqa: E402
+from mmdet import datasets as host_datasets  # noqa: E402
+
+if TYPE_CHECKING:
+    from lvis import LVIS
 
 repair_lvis_api()
 
 
 def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str) -> None:
-    """Raise ``ValueError`` unless the categories of an annotation file are the classes of a data set, in order."""
+    """Raise ``ValueError`` unless the categories of an annotation file are the classes of a dataset, in order."""
     if len(names) != len(classes):
-        raise ValueError(f'{ann_file} has {len(names)} categories and the data set {len(classes)} classes (LVIS v0.5: '
-                         '1230, v1.0: 1203): it is the file of another version, or metainfo.classes is wrong')
+        raise ValueError(f'{ann_file} must have the {len(classes)} classes of the dataset, but has {len(names)} '
+                         'categories: another version of LVIS (v0.5: 1230, v1.0: 1203), or wrong metainfo.classes')
     different = [(label, name, own) for label, (name, own) in enumerate(zip(names, classes)) if name != own]
-    # The host's list corrects a misspelt name of LVIS.
-    if len(different) > len(classes) // 1000:
-        raise ValueError(f'{len(different)} of the categories of {ann_file} are not the classes of the data set; the '
-                         'first is (label, category, class) = {}'.format(different[0]))
+    if len(different) > len(classes) // 1000:  # the host corrects the spelling of one LVIS name
+        raise ValueError(f'the categories of {ann_file} must be the classes of the dataset, but {len(different)} '
+                         'differ; the first (label, category, class) is {}'.format(different[0]))
 
 
 class CheckedLVISMixin:
-    """Refuse wrong annotation files and image folders before the work starts, and know the class counts.
+    """Check annotation file and image folders of an LVIS dataset while it loads, and provide the class counts.
 
-    After loading, ``metainfo`` has ``class_counts``, the number of images of each class, and ``frequencies``, ``'r'``,
-    ``'c'`` or ``'f'`` for each class, as the annotation file states them, if it does. A ``ConcatDataset`` of files that
-    differ in them needs ``ignore_keys=['class_counts']``.
+    If the annotation file has them, ``metainfo`` gets ``class_counts`` (images) and ``frequencies`` (r, c, f) of each
+    class. A ``ConcatDataset`` of files with different counts needs ``ignore_keys=['class_counts']``.
 
     Raises:
-        ValueError: Categories that are not the classes of the data set, or training on a file without annotations.
-        FileNotFoundError: The first image in one of the folders is not there.
+        ValueError: Categories other than the classes of the dataset, or training on a file without annotations.
+        FileNotFoundError: The first image of a folder is missing.
     """
     ann_file: str
-    backend_args: Any
+    backend_args: Optional[dict]
     test_mode: bool
     _metainfo: dict
 
     @property
-    def lvis(self) -> Any:
+    def lvis(self) -> 'LVIS':
         return self._lvis
 
     @lvis.setter
-    def lvis(self, api: Any) -> None:
-        """The host opens the annotation file while it loads: the moment to look at its categories."""
+    def lvis(self, api: 'LVIS') -> None:
+        """Validate the categories as soon as the host assigns the LVIS API."""
         categories = api.load_cats(api.get_cat_ids())
         check_categories([category['name'] for category in categories], self._metainfo['classes'], self.ann_file)
         if not self.test_mode and not api.dataset['annotations']:
-            raise ValueError(f'{self.ann_file} has no annotations to train on, as those of test sets')
+            raise ValueError(f'{self.ann_file} has no annotations to train on, like the files of LVIS test sets')
         for plural, key in (('class_counts', 'image_count'), ('frequencies', 'frequency')):
             if all(key in category for category in categories):
                 self._metainfo[plural] = [category[key] for category in categories]
@@ -67,26 +67,26 @@ class CheckedLVISMixin:
 
     def load_data_list(self) -> List[dict]:
         data_list = super().load_data_list()  # type: ignore[misc]
-        # LVIS v1.0 has images in two of COCO's folders, of which one is easily forgotten.
+        # LVIS v1.0 uses two of COCO's folders, and one is easily forgotten
         first_images = {os.path.dirname(info['img_path']): info['img_path'] for info in reversed(data_list)}
         missing = [path for path in first_images.values() if not exists(path, self.backend_args)]
         if missing:
             raise FileNotFoundError(f'{missing[0]}, the first image of {self.ann_file} in its folder, is missing; '
-                                    'data_root and data_prefix.img must lead to the images')
+                                    'check data_root and data_prefix.img')
         return data_list
 
 
 @DATASETS.register_module()
-class LVISV05Dataset(CheckedLVISMixin, HostLVISV05Dataset):
+class LVISV05Dataset(CheckedLVISMixin, host_datasets.LVISV05Dataset):
     """Same as MMDetection's ``LVISV05Dataset``, with the checks of :class:`CheckedLVISMixin`."""
 
 
 @DATASETS.register_module()
-class LVISV1Dataset(CheckedLVISMixin, HostLVISV1Dataset):
+class LVISV1Dataset(CheckedLVISMixin, host_datasets.LVISV1Dataset):
     """Same as MMDetection's ``LVISV1Dataset``, with the checks of :class:`CheckedLVISMixin`."""
 
 
 @DATASETS.register_module()
 class ShapesDataset(LVISV1Dataset):
-    """The generated images of :func:`mmcausal.datasets.shapes.make_shapes_dataset`, with its default 24 classes."""
+    """Images generated by :func:`mmcausal.datasets.shapes.make_shapes_dataset` with its default 24 classes."""
     METAINFO = dict(classes=tuple('_'.join(pair) for pair in shape_classes(24)), palette=None)

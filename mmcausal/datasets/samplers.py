@@ -1,8 +1,8 @@
-"""Which images an epoch draws, by how often their class is in the training data."""
-from typing import Any, Iterator, List, Optional
+"""Samplers that draw training images by the frequency of their class."""
+from typing import Iterator, List, Optional
 
 import torch
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import BaseDataset, DefaultSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
@@ -11,8 +11,8 @@ from mmcausal.class_prior import class_probabilities
 from mmcausal.registry import DATA_SAMPLERS
 
 
-def labels_of(dataset: Any) -> List[int]:
-    """The one label of each image.
+def labels_of(dataset: BaseDataset) -> List[int]:
+    """Return the label of each image (N,).
 
     Raises:
         ValueError: An image with another number of labels.
@@ -20,7 +20,7 @@ def labels_of(dataset: Any) -> List[int]:
     labels = [list(dataset.get_cat_ids(index)) for index in range(len(dataset))]
     for index, label in enumerate(labels):
         if len(label) != 1:
-            raise ValueError(f'these samplers need one label for each image, and image {index} has {label}')
+            raise ValueError(f'class-based samplers need one label for each image, but image {index} has {label}')
     return [label for label, in labels]
 
 
@@ -28,21 +28,20 @@ def labels_of(dataset: Any) -> List[int]:
 class ClassPowerSampler(Sampler):
     r"""Draw a class with probability :math:`\propto n_c^q`, then one of its images; both with replacement.
 
-    (Kang et al., ICLR 2020, arXiv 1910.09217, Eq. 1.) An epoch has as many draws as the data set has images. All ranks
-    draw from one seed and share the draws; an epoch's draws depend on seed and epoch alone, so that a resumed training
-    goes on as it would have.
+    (Kang et al., ICLR 2020, arXiv 1910.09217, Eq. 1.) An epoch draws as many images as the dataset has. All ranks use
+    one seed and share the draws. Draws depend only on seed and epoch, so resumed training is reproducible.
 
     Args:
-        dataset: Each image has one label.
-        power: q. 0 draws all classes equally often (class-aware sampling), 1/2 is square-root sampling, 1 draws the
-            images as they come, -1 is the reversed sampling of BBN.
-        seed: The same on all ranks; drawn, and shared, by default.
+        dataset: Dataset with one label per image.
+        power: Exponent q. 0 draws all classes equally often (class-aware sampling), 1/2 is square-root sampling, 1
+            draws all images equally often, and -1 is the reversed sampling of BBN.
+        seed: Seed, the same on all ranks. By default a random one that the ranks share.
 
     Raises:
         ValueError: An image with several labels, or a class without an image.
     """
 
-    def __init__(self, dataset: Any, power: float = 0., seed: Optional[int] = None) -> None:
+    def __init__(self, dataset: BaseDataset, power: float = 0., seed: Optional[int] = None) -> None:
         self.power = check_number('power', power, '(-inf, inf)')
         self.rank, self.world_size = get_dist_info()
         self.labels = torch.tensor(labels_of(dataset))
@@ -52,7 +51,7 @@ class ClassPowerSampler(Sampler):
         self.epoch = 0
 
     def image_probabilities(self) -> torch.Tensor:
-        """Probability of drawing each image in this epoch (N,)."""
+        """Return the probability (N,) of drawing each image in this epoch."""
         return (class_probabilities(self.class_counts, self.power) / self.class_counts)[self.labels]
 
     def __iter__(self) -> Iterator[int]:
@@ -71,19 +70,19 @@ class ClassPowerSampler(Sampler):
 
 @DATA_SAMPLERS.register_module()
 class ProgressivelyBalancedSampler(ClassPowerSampler):
-    r"""From the images as they come to all classes equally often, in a straight line over the epochs.
+    r"""Move linearly over the epochs from drawing all images equally often to drawing all classes equally often.
 
     In epoch t of T, the class probability is :math:`(1 - t / T) p^{q = 1} + (t / T) p^{q = 0}` (Kang et al., Eq. 2).
 
     Args:
         dataset, seed: See :class:`ClassPowerSampler`.
-        max_epochs: T.
+        max_epochs: Length T of the schedule, at least 1.
 
     Raises:
-        ValueError: As :class:`ClassPowerSampler`; no epoch.
+        ValueError: As in :class:`ClassPowerSampler`, or ``max_epochs`` out of range.
     """
 
-    def __init__(self, dataset: Any, max_epochs: int, seed: Optional[int] = None) -> None:
+    def __init__(self, dataset: BaseDataset, max_epochs: int, seed: Optional[int] = None) -> None:
         super().__init__(dataset, power=0., seed=seed)
         self.max_epochs = check_number('max_epochs', max_epochs, '[1, inf)')
 
@@ -96,13 +95,13 @@ class ProgressivelyBalancedSampler(ClassPowerSampler):
 
 @DATA_SAMPLERS.register_module()
 class TwoBranchSampler(Sampler):
-    """Images for the two branches of BBN in turns: one as they come, without replacement, one by reversed sampling.
+    """Alternate uniform draws, without replacement, and reversed sampling, for BBN (Zhou et al., CVPR 2020).
 
     Args:
         dataset, seed: See :class:`ClassPowerSampler`.
     """
 
-    def __init__(self, dataset: Any, seed: Optional[int] = None) -> None:
+    def __init__(self, dataset: BaseDataset, seed: Optional[int] = None) -> None:
         seed = sync_random_seed() if seed is None else seed
         self.branches = DefaultSampler(dataset, shuffle=True, seed=seed), ClassPowerSampler(dataset, -1., seed)
 

@@ -1,31 +1,33 @@
-"""Long-tailed shapes: a generated instance-segmentation data set in LVIS v1 format, small enough to train on a CPU.
+"""Long-tailed shapes: a generated instance segmentation dataset in LVIS v1 format, small enough to train on a CPU.
 
-A class is a pair of texture and shape, such as ``striped_star``; colour, size, rotation and background tell nothing
-about it. A rare class shares its shape with some frequent classes and its texture with others, so that a detector
-can confuse it with them, as it does in real long-tailed data.
+A class is a pair of texture and shape, such as ``striped_star``; colour, size, rotation and background are random. A
+rare class shares its shape with some frequent classes and its texture with others, so that a detector can confuse it
+with them, as in real long-tailed data.
 """
 import json
 import math
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 
+from mmcausal.checks import check_integer, check_number
 from mmcausal.datasets.long_tail import long_tailed_counts
 
+Record = Dict[str, Union[int, str, list]]  # of an LVIS file
 Region = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 SIDES = (28, 110)  # of an object, in pixels
 OBJECTS_PER_IMAGE = (3, 8)
-MIN_IMAGE_SIZE = 160  # room for the most objects, each at least half visible
+MIN_IMAGE_SIZE = 160  # fits the most objects, each at least half visible
 MIN_COLOUR_DISTANCE = 110
 MAX_TRIES = 200
-URL_PREFIX = 'http://images.cocodataset.org/'  # MMDetection takes the path of an LVIS image from its URL
+URL_PREFIX = 'http://images.cocodataset.org/'  # MMDetection derives the path of an LVIS image from its URL
 
 
 def _star(points: int, inner: float) -> Region:
-    """A star within the unit circle whose dents are ``inner`` from the centre: at cos(pi / points) a polygon."""
+    """Return a star in the unit circle with dents ``inner`` from the centre; cos(pi / points) makes it a polygon."""
     half_angle = math.pi / points
     dent_u, dent_v = inner * math.cos(half_angle), inner * math.sin(half_angle)
 
@@ -45,7 +47,7 @@ def _arrow(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return ((abs(v) < 0.3) & (abs(u) < 0.9)) | ((u > 0) & (abs(v) < 0.95 - u))
 
 
-# Which points of the unit circle a shape covers.
+# Points of the unit circle that a shape covers
 SHAPES: Dict[str, Region] = dict(
     disc=lambda u, v: np.hypot(u, v) < 0.9,
     square=_star(4, math.cos(math.pi / 4)),
@@ -58,7 +60,7 @@ SHAPES: Dict[str, Region] = dict(
     crescent=lambda u, v: (np.hypot(u, v) < 0.95) & (np.hypot(u - 0.5, v) > 0.75),
     hexagon=_star(6, math.cos(math.pi / 6)))
 
-# Which of those points have the second colour.
+# Points that have the second colour
 TEXTURES: Dict[str, Region] = dict(
     plain=lambda u, v: np.zeros(u.shape, bool),
     striped=lambda u, v: 2.5 * u % 1 < 0.5,
@@ -69,7 +71,7 @@ TEXTURES: Dict[str, Region] = dict(
 
 
 class Pose(NamedTuple):
-    """Where an object is: its centre and side in pixels, its rotation in radians."""
+    """Centre and side of an object in pixels, and its rotation in radians."""
     x: float
     y: float
     side: float
@@ -77,12 +79,12 @@ class Pose(NamedTuple):
 
     @property
     def window(self) -> Tuple[slice, slice]:
-        """Rows and columns of the image that hold the object."""
+        """Rows and columns of the image that contain the object."""
         y, x = (slice(int(centre - self.side / 2), int(centre + self.side / 2) + 1) for centre in (self.y, self.x))
         return y, x
 
     def coordinates(self) -> Tuple[np.ndarray, np.ndarray]:
-        """The pixels of the window in the coordinates of the object, which fills the unit circle."""
+        """Return the coordinates of the window's pixels relative to the object, which fills the unit circle."""
         rows, columns = np.ogrid[self.window]
         x, y = (columns - self.x) * (2 / self.side), (rows - self.y) * (2 / self.side)
         cos, sin = math.cos(self.rotation), math.sin(self.rotation)
@@ -90,12 +92,12 @@ class Pose(NamedTuple):
 
 
 def shape_classes(num_classes: int) -> List[Tuple[str, str]]:
-    """Texture and shape of every class, in the order of the category ids.
+    """Return texture and shape of each class, in the order of the category ids.
 
-    The pairs fill as few textures and shapes as possible: 24 classes are 4 textures of 6 shapes.
+    The pairs use as few textures and shapes as possible: 24 classes are 4 textures of 6 shapes.
 
     Raises:
-        ValueError: Fewer than 2 classes, or more than there are pairs.
+        ValueError: Fewer than 2 classes, or more than 60, the number of pairs.
     """
     if not 2 <= num_classes <= len(TEXTURES) * len(SHAPES):
         raise ValueError(f'num_classes must be in [2, {len(TEXTURES) * len(SHAPES)}], but got {num_classes!r}')
@@ -105,22 +107,21 @@ def shape_classes(num_classes: int) -> List[Tuple[str, str]]:
 
 
 def object_counts(num_images: int, num_classes: int, imbalance_ratio: float) -> List[int]:
-    """Objects per class, largest first, so that an image holds 5.5 objects on average, or a little less.
+    """Return the number of objects per class, largest first, for about 5.5 objects per image or slightly fewer.
 
     Raises:
         ValueError: Fewer images than classes, or an imbalance ratio below 1 or that leaves a class without an object.
     """
     if num_images < num_classes:
         raise ValueError(f'{num_classes} classes need at least as many images in each split, but got {num_images!r}')
-    if not imbalance_ratio >= 1:
-        raise ValueError(f'imbalance_ratio must be at least 1, but got {imbalance_ratio!r}')
+    check_number('imbalance_ratio', imbalance_ratio, '[1, inf)')
     shares = [imbalance_ratio**(-label / (num_classes - 1)) for label in range(num_classes)]
     largest = int(num_images * np.mean(OBJECTS_PER_IMAGE) / sum(shares))
     return long_tailed_counts(largest, num_classes, imbalance_ratio)
 
 
 def plan_images(counts: Sequence[int], num_images: int, rng: np.random.RandomState) -> List[List[int]]:
-    """Labels of the objects in every image: 3 to 8 in each, and over all images ``counts[c]`` of class c."""
+    """Return the labels of the objects in each image: 3 to 8 per image, and ``counts[c]`` of class c in total."""
     fewest, most = OBJECTS_PER_IMAGE
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     places = rng.permutation(np.repeat(np.arange(num_images), most - fewest))[:len(labels) - fewest * num_images]
@@ -129,13 +130,13 @@ def plan_images(counts: Sequence[int], num_images: int, rng: np.random.RandomSta
 
 
 def lvis_categories(classes: Sequence[Tuple[str, str]], images: Sequence[Sequence[int]],
-                    frequency_bounds: Tuple[int, int]) -> List[Dict[str, Any]]:
-    """LVIS categories, with the counts and frequency groups of the training images.
+                    frequency_bounds: Tuple[int, int]) -> List[Record]:
+    """Return LVIS categories, with the counts and frequency groups of the training images.
 
     Args:
-        classes: Texture and shape of every class.
-        images: Labels of the objects in every training image.
-        frequency_bounds: The most images of a rare (r) and of a common (c) class; any with more is frequent (f).
+        classes: Texture and shape of each class.
+        images: Labels of the objects in each training image.
+        frequency_bounds: Most images of a rare (r) and of a common (c) class; classes with more are frequent (f).
 
     Raises:
         ValueError: Bounds that do not ascend.
@@ -143,7 +144,7 @@ def lvis_categories(classes: Sequence[Tuple[str, str]], images: Sequence[Sequenc
     rare, common = frequency_bounds
     if not 0 <= rare <= common:
         raise ValueError(f'frequency_bounds must be two ascending numbers of images, but got {frequency_bounds!r}')
-    categories = []
+    categories: List[Record] = []
     for label, pair in enumerate(classes):
         image_count = sum(label in labels for labels in images)
         categories.append(dict(id=label + 1, name='_'.join(pair), synset='_'.join(pair) + '.n.01',
@@ -154,9 +155,10 @@ def lvis_categories(classes: Sequence[Tuple[str, str]], images: Sequence[Sequenc
 
 def place_objects(shapes: Sequence[str], image_size: int,
                   rng: np.random.RandomState) -> Tuple[List[Pose], np.ndarray]:
-    """Poses of the objects, later ones on top, and who owns each pixel: 0 the background, k the k-th object.
+    """Place objects at random, later ones on top, with at least half of each object visible.
 
-    At least half of every object stays visible.
+    Returns:
+        The poses of the objects, and the owner of each pixel (H, W): 0 for the background, k for the k-th object.
 
     Raises:
         ValueError: No room found for an object.
@@ -188,7 +190,7 @@ def _smooth_noise(image_size: int, cells: int, channels: int, rng: np.random.Ran
 
 
 def _draw_background(image_size: int, colour: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Gradients, blobs and lines, which are no class, around one colour."""
+    """Draw gradients, blobs and lines, which belong to no class, around one colour."""
     image = colour.astype(np.float32) + 25 * _smooth_noise(image_size, 2, 1, rng)
     for cells in (5, image_size // 6):
         image += 10 * _smooth_noise(image_size, cells, 3, rng)
@@ -209,7 +211,7 @@ def _other_colour(colours: Sequence[np.ndarray], rng: np.random.RandomState) -> 
 
 def draw_image(classes: Sequence[Tuple[str, str]], poses: Sequence[Pose], image_size: int,
                rng: np.random.RandomState) -> np.ndarray:
-    """An image (H, W, 3) of objects of these textures and shapes over a cluttered background."""
+    """Draw an image (H, W, 3) of objects with these textures and shapes over a cluttered background."""
     background = rng.uniform(50, 205, 3)
     image = _draw_background(image_size, background, rng)
     for (texture, shape), pose in zip(classes, poses):
@@ -223,8 +225,8 @@ def draw_image(classes: Sequence[Tuple[str, str]], poses: Sequence[Pose], image_
 
 
 def mask_polygons(mask: np.ndarray) -> List[List[float]]:
-    """Polygons [x, y, x, y, ...] that cover the pixels of a mask; polygons have no holes, so holes are cut apart."""
-    # Traced at twice the size, polygons pass between a pixel's edge and its centre, and the thinnest line has an area.
+    """Return polygons [x, y, x, y, ...] that cover the pixels of a mask (H, W); masks with holes are cut apart."""
+    # At twice the size, polygons pass between a pixel's edge and its centre, and the thinnest line has an area
     doubled = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     holes = [contour for contour, (*_, parent) in zip(contours, [] if hierarchy is None else hierarchy[0])
@@ -237,14 +239,14 @@ def mask_polygons(mask: np.ndarray) -> List[List[float]]:
     return mask_polygons(mask & is_left) + mask_polygons(mask & ~is_left)
 
 
-def lvis_annotation(mask: np.ndarray, label: int, image_id: int, annotation_id: int) -> Dict[str, Any]:
-    """LVIS annotation of the visible pixels of an object."""
+def lvis_annotation(mask: np.ndarray, label: int, image_id: int, annotation_id: int) -> Record:
+    """Return the LVIS annotation of the visible pixels (H, W) of an object."""
     return dict(id=annotation_id, image_id=image_id, category_id=label + 1, area=int(mask.sum()),
                 bbox=list(cv2.boundingRect(mask.astype(np.uint8))), segmentation=mask_polygons(mask))
 
 
-def lvis_image(split: str, image_id: int, labels: Sequence[int], num_classes: int, image_size: int) -> Dict[str, Any]:
-    """LVIS record of an image in which every object is annotated."""
+def lvis_image(split: str, image_id: int, labels: Sequence[int], num_classes: int, image_size: int) -> Record:
+    """Return the LVIS record of an image with all objects annotated."""
     file_name = f'{image_id:06d}.jpg'
     absent = [label + 1 for label in range(num_classes) if label not in labels]
     return dict(id=image_id, file_name=file_name, coco_url=f'{URL_PREFIX}{split}/{file_name}', width=image_size,
@@ -252,11 +254,11 @@ def lvis_image(split: str, image_id: int, labels: Sequence[int], num_classes: in
 
 
 def write_images(folder: Path, plan: Sequence[Sequence[int]], classes: Sequence[Tuple[str, str]], image_size: int,
-                 rng: np.random.RandomState, report: Callable[[str], Any]) -> Dict[str, List[Dict[str, Any]]]:
-    """Draws the planned images into a folder, which names the split; returns their LVIS images and annotations."""
+                 rng: np.random.RandomState, report: Callable[[str], None]) -> Dict[str, List[Record]]:
+    """Draw the planned images into ``folder``, named like the split; return their LVIS images and annotations."""
     folder.mkdir(parents=True, exist_ok=True)
-    images: List[Dict[str, Any]] = []
-    annotations: List[Dict[str, Any]] = []
+    images: List[Record] = []
+    annotations: List[Record] = []
     for image_id, labels in enumerate(plan, 1):
         pairs = [classes[label] for label in labels]
         poses, owner = place_objects([shape for _, shape in pairs], image_size, rng)
@@ -264,7 +266,8 @@ def write_images(folder: Path, plan: Sequence[Sequence[int]], classes: Sequence[
         for number, label in enumerate(labels, 1):
             annotations.append(lvis_annotation(owner == number, label, image_id, len(annotations) + 1))
         image = draw_image(pairs, poses, image_size, rng)
-        (folder / images[-1]['file_name']).write_bytes(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+        encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+        (folder / str(images[-1]['file_name'])).write_bytes(encoded.tobytes())
         if image_id % 50 == 0 or image_id == len(plan):
             report(f'{folder.name}: {image_id} of {len(plan)} images')
     return dict(images=images, annotations=annotations)
@@ -278,43 +281,40 @@ def make_shapes_dataset(out_dir: Union[str, Path],
                         image_size: int = 320,
                         seed: int = 0,
                         frequency_bounds: Tuple[int, int] = (10, 50),
-                        report: Callable[[str], Any] = lambda line: None) -> Tuple[Path, Path]:
-    """Makes long-tailed training images and balanced validation images; one seed makes the same files again.
+                        report: Callable[[str], None] = lambda line: None) -> Tuple[Path, Path]:
+    """Generate long-tailed training images and balanced validation images; the same seed gives the same files.
 
-    The files are ``annotations/shapes_{train,val}.json``, ``train/*.jpg`` and ``val/*.jpg``. Which classes are
-    frequent is drawn with the seed; names and ids of the categories depend on ``num_classes`` alone.
+    The files are ``annotations/shapes_{train,val}.json``, ``train/*.jpg`` and ``val/*.jpg``. The seed also selects the
+    frequent classes; names and ids of the categories depend only on ``num_classes``.
 
     Args:
         out_dir: Folder to write into.
         num_train, num_val: Images in each split, with 3 to 8 objects each.
         num_classes: At most 60, see :func:`shape_classes`.
-        imbalance_ratio: Training objects of the most frequent class over those of the rarest.
+        imbalance_ratio: Training objects of the most frequent class over training objects of the rarest.
         image_size: Width and height in pixels. Objects measure 28 to 110 pixels at any image size.
-        seed: Of everything that is drawn.
-        frequency_bounds: The most training images of a rare and of a common class. LVIS has 10 and 100; with 50,
-            a third of the 24 classes falls into each group.
-        report: Called with a line of progress now and then.
+        seed: Seed of all random choices.
+        frequency_bounds: Most training images of a rare and of a common class. LVIS uses 10 and 100; with 50, each
+            group gets a third of the 24 classes.
+        report: Called with a line of progress every 50 images.
 
     Returns:
-        The annotation files of the training and of the validation images.
+        The annotation files of the training and validation images.
 
     Raises:
-        FileExistsError: An annotation file is there already.
+        FileExistsError: An annotation file exists already.
         ValueError: Arguments out of range.
     """
     files = [Path(out_dir) / 'annotations' / f'shapes_{split}.json' for split in ('train', 'val')]
-    for file in files:
-        if file.exists():
-            raise FileExistsError(f'{file} exists, and is not overwritten')
-    if image_size < MIN_IMAGE_SIZE:
-        raise ValueError(f'image_size must be at least {MIN_IMAGE_SIZE}, but got {image_size!r}')
+    for file in filter(Path.exists, files):
+        raise FileExistsError(f'{file} exists and is not overwritten')
+    check_integer('image_size', image_size, MIN_IMAGE_SIZE)
     classes = shape_classes(num_classes)
     train_rng, val_rng = (np.random.RandomState([seed, split]) for split in range(2))
     train_counts = train_rng.permutation(object_counts(num_train, num_classes, imbalance_ratio)).tolist()
     plans = [plan_images(train_counts, num_train, train_rng),
              plan_images(object_counts(num_val, num_classes, imbalance_ratio=1), num_val, val_rng)]
     categories = lvis_categories(classes, plans[0], frequency_bounds)
-
     files[0].parent.mkdir(parents=True, exist_ok=True)
     for file, plan, rng in zip(files, plans, (train_rng, val_rng)):
         folder = Path(out_dir) / file.stem.replace('shapes_', '')

@@ -1,26 +1,34 @@
-"""What matches detections to LVIS's ground truth: the reference, and a fast implementation with the same figures."""
-from typing import Any, List, Sequence, Tuple
+"""Back-ends that match detections to LVIS ground truth: the reference, and a fast one with the same metrics."""
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
 
 import numpy as np
+from mmengine.fileio import get_local_path
 
+from mmcausal.checks import check_choice
 from mmcausal.hosts import is_installed
+
+if TYPE_CHECKING:
+    from lvis import LVIS
 
 BACKENDS = ('lvis-api', 'hotcoco')
 
 
 class Backend:
-    """Matches detections to the ground truth of one annotation file."""
+    """Base of the back-ends, each for the ground truth of one annotation file."""
 
     def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Precision (T, R, K, 4) and recall (T, K, 4) at IoU thresholds, recalls, categories by id and sizes."""
+        """Return precision (T, R, K, 4) and recall (T, K, 4) for T IoU thresholds, R recalls, K categories, 4 sizes.
+
+        Categories are sorted by id, and the sizes are all, small, medium and large. -1 marks undefined values.
+        """
         raise NotImplementedError
 
 
 class LVISApi(Backend):
-    """The reference implementation. ``truth`` is an ``lvis.LVIS``."""
+    """Reference implementation, lvis-api."""
 
-    def __init__(self, truth: Any) -> None:
+    def __init__(self, truth: 'LVIS') -> None:
         self.truth = truth
 
     def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
@@ -36,29 +44,29 @@ class LVISApi(Backend):
 
 
 class HotCoco(Backend):
-    """hotcoco's port of lvis-api to compiled code."""
+    """Port of lvis-api to compiled code, hotcoco."""
 
-    def __init__(self, ann_file: str) -> None:
+    def __init__(self, ann_file: str, backend_args: Optional[dict]) -> None:
         import hotcoco
-        self.truth = hotcoco.LVIS(ann_file)
+        with get_local_path(ann_file, backend_args=backend_args) as local_path:
+            self.truth = hotcoco.LVIS(local_path)
 
     def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         import hotcoco
-        detections = [detection for detection in detections if _has_area(detection)]  # as lvis-api
-        evaluation = hotcoco.LVISEval(self.truth, hotcoco.LVISResults(self.truth, detections, max_dets), metric)
+        results = hotcoco.LVISResults(self.truth, list(filter(_has_area, detections)), max_dets)
+        evaluation: Any = hotcoco.LVISEval(self.truth, results, metric)  # type: ignore[arg-type]
         evaluation.params.img_ids = sorted(set(img_ids))
         evaluation.params.cat_ids = sorted(self.truth.get_cat_ids())
         evaluation.params.iou_thrs = iou_thrs.tolist()
         evaluation.params.max_dets = [max_dets]
         evaluation.evaluate()
         evaluation.accumulate()
-        curves: Any = evaluation.eval
-        return curves['precision'][..., 0], curves['recall'][..., 0]  # of the only max_dets
+        return evaluation.eval['precision'][..., 0], evaluation.eval['recall'][..., 0]  # of the only max_dets
 
 
 def _has_area(detection: dict) -> bool:
-    """lvis-api leaves out empty boxes and masks, after the best ``max_dets`` are chosen."""
+    """Return whether a box or mask is not empty: lvis-api drops empty ones, after choosing the best ``max_dets``."""
     if 'bbox' in detection:
         return bool(np.prod(detection['bbox'][2:]) > 0)
     from pycocotools.mask import area
@@ -66,31 +74,30 @@ def _has_area(detection: dict) -> bool:
 
 
 def check_backend(backend: str) -> None:
-    """Raise ``ValueError`` for an unknown back-end, ``ImportError`` for one that is not installed."""
-    if backend not in BACKENDS:
-        raise ValueError(f'backend must be one of {BACKENDS}, but got {backend!r}')
+    """Raise ``ValueError`` for an unknown back-end, and ``ImportError`` for one that is not installed."""
+    check_choice('backend', backend, BACKENDS)
     if backend == 'hotcoco' and not is_installed('hotcoco'):
         raise ImportError("backend 'hotcoco' needs hotcoco, but it is not installed. Run: pip install hotcoco")
 
 
 def check_annotations(dataset: dict, backend: str) -> None:
-    """Raise ``ValueError`` unless these are LVIS's annotations, in which case a back-end counts them as it should."""
+    """Raise ``ValueError`` unless these are federated annotations that the back-end evaluates like lvis-api."""
     if not dataset['annotations']:
-        raise ValueError('ann_file has no annotations, as those of test sets: nothing can be evaluated, '
-                         'format_only=True writes the detections for the server')
+        raise ValueError('ann_file has no annotations to evaluate on, like the files of LVIS test sets; with '
+                         'format_only=True, the metric writes the detections for the evaluation server')
     federated = all({'neg_category_ids', 'not_exhaustive_category_ids'} <= set(image) for image in dataset['images'])
     if not federated or not all(category.get('frequency') in ('r', 'c', 'f') for category in dataset['categories']):
         raise ValueError('ann_file must have neg_category_ids and not_exhaustive_category_ids for every image and '
-                         'frequency r, c or f for every category, as those of LVIS do')
+                         'frequency r, c or f for every category, like the files of LVIS, but some are missing')
     ids = [annotation['id'] for annotation in dataset['annotations']]
     if len(set(ids)) < len(ids):
         raise ValueError(f'annotation ids in ann_file must be unique, but {len(ids) - len(set(ids))} are duplicates')
     for annotation in dataset['annotations']:
-        if annotation['id'] < 1:  # lvis-api takes a match with annotation 0 for none
+        if annotation['id'] < 1:  # lvis-api mistakes a match with annotation 0 for no match
             raise ValueError(f'annotation ids in ann_file must be at least 1, but got {annotation["id"]}')
         if backend == 'hotcoco' and not annotation['area'] > 0:
-            raise ValueError('backend hotcoco counts annotations without an area, which lvis-api leaves out, and '
-                             f"annotation {annotation['id']} of ann_file is one: use backend='lvis-api'")
+            raise ValueError('backend hotcoco needs annotations with an area above 0, but annotation '
+                             f"{annotation['id']} of ann_file has {annotation['area']}: use backend='lvis-api'")
         if backend == 'hotcoco' and (annotation.get('iscrowd') or annotation.get('ignore')):
-            raise ValueError('backend hotcoco treats iscrowd and ignore unlike lvis-api, LVIS has neither, but '
-                             f"annotation {annotation['id']} of ann_file does: use backend='lvis-api'")
+            raise ValueError('backend hotcoco needs annotations without iscrowd and ignore, but annotation '
+                             f"{annotation['id']} of ann_file has them: use backend='lvis-api'")

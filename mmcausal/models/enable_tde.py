@@ -65,7 +65,7 @@ def _is_norm_product(layer: nn.Module) -> bool:
     return type(layer) is NormProduct
 
 
-def share_parameters(layer: nn.Linear, tde_class: Type[Layer], normalizer: str, tau: float = 16.) -> Layer:
+def share_parameters(layer: nn.Module, tde_class: Type[Layer], normalizer: str, tau: float = 16.) -> Layer:
     """Return a ``tde_class`` with one head (K = 1) and the very parameters, device and mode of a linear layer."""
     tde_layer = tde_class(
         layer.in_features,

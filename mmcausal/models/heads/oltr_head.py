@@ -65,7 +65,7 @@ class OLTRHead(ClassifierHead):
         places: Height times width of the feature map.
         classifier: Config of the layer; by default a capsule classifier with one head, as in the source.
         centroid_weight: Weight of the second loss.
-        **kwargs: Other arguments of :class:`ClassifierHead`.
+        init_cfg, **kwargs: As in :class:`ClassifierHead`.
 
     Raises:
         ValueError: A negative weight, or a feature map of another size.
@@ -78,9 +78,10 @@ class OLTRHead(ClassifierHead):
                  places: int,
                  classifier: Optional[dict] = None,
                  centroid_weight: float = 0.01,
+                 init_cfg: Optional[dict] = None,
                  **kwargs: Union[dict, int, tuple, bool]) -> None:
         capsule = dict(type='mmcausal.DeconfoundLinear', normalizer='capsule', num_heads=1)
-        super().__init__(num_classes, in_channels, classifier or capsule, **kwargs)
+        super().__init__(num_classes, in_channels, classifier or capsule, init_cfg, **kwargs)
         self.centroid_weight = check_number('centroid_weight', centroid_weight, '[0, inf)')
         self.attention = ModulatedAttention(in_channels, places)
         self.hallucinator = nn.Linear(in_channels, num_classes)

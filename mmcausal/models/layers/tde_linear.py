@@ -92,9 +92,9 @@ class TDELinear(nn.Linear):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'TDELinear':
         """Same as PyTorch's, except that ``half()`` and the like leave the averages in float32."""
-        before = dict(self._buffers)
+        before = dict(self.named_buffers(recurse=False))
         super()._apply(fn, *args)
-        for name, buffer in self._buffers.items():
+        for name, buffer in self.named_buffers(recurse=False):
             if buffer.dtype != _accumulating(buffer.dtype):
                 self._buffers[name] = before[name].to(buffer.device)
         return self
