@@ -1,7 +1,7 @@
-"""Inference time of a detector with TDE over that of its baseline: the same images and weights, alternately.
+"""Compare the inference time of a detector with TDE and of its baseline, alternating on the same images.
 
-Without a checkpoint both have the same random weights; --score-thr then keeps the number of detections, which costs
-time of its own, from differing by chance.
+Without checkpoints, both have the same random weights. Then set --score-thr, because otherwise the number of
+detections, and the time that it costs, differs by chance.
 """
 import argparse
 import json
@@ -26,11 +26,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', type=Path, default=CONFIGS / 'cascade_tde_r101.py')
     parser.add_argument('--baseline', type=Path, default=CONFIGS / 'cascade_baseline_r101.py')
-    parser.add_argument('--checkpoint', help='of the config; random weights by default')
-    parser.add_argument('--baseline-checkpoint')
-    parser.add_argument('--images', type=int, default=5, help='how many images of the test data')
+    parser.add_argument('--checkpoint', help='checkpoint of the config; default: random weights')
+    parser.add_argument('--baseline-checkpoint', help='checkpoint of the baseline; default: random weights')
+    parser.add_argument('--images', type=int, default=5, help='number of test images')
     parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--score-thr', type=float, help='instead of the configs\'')
+    parser.add_argument('--score-thr', type=float, help="score threshold; default: the configs' own")
     parser.add_argument('--out', type=Path, help='JSON file for the result')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to both configs')
     return parser.parse_args()
@@ -46,7 +46,7 @@ def load_config(path: Path, args: argparse.Namespace) -> Config:
 
 
 def build_models(args: argparse.Namespace) -> List[nn.Module]:
-    """The config's detector and the baseline's, with the same random weights or each with its checkpoint."""
+    """Build the detectors of config and baseline, with the same random weights or each with its checkpoint."""
     torch.manual_seed(0)
     config, baseline = (MODELS.build(load_config(path, args).model) for path in (args.config, args.baseline))
     config.load_state_dict(baseline.state_dict(), strict=False)
@@ -83,7 +83,7 @@ def main() -> None:
         print(f'round {round_index} of {args.rounds}', flush=True)
     ratio = float(np.median(np.array(seconds[0]) / np.array(seconds[1])))
     medians = [float(np.median(times)) for times in seconds]
-    print(f'{args.config.stem} {medians[0]:.3f} s, {args.baseline.stem} {medians[1]:.3f} s an image, median ratio of '
+    print(f'{args.config.stem} {medians[0]:.3f} s, {args.baseline.stem} {medians[1]:.3f} s per image, median ratio of '
           f'adjacent runs {ratio:.3f}')
     if args.out:
         result = dict(provenance(), config=args.config.stem, baseline=args.baseline.stem, seconds_per_image=medians,

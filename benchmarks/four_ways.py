@@ -1,4 +1,4 @@
-"""What the detection benchmarks share: two trained detectors, tested four ways."""
+"""Two detectors, trained and then tested in several ways, for the detection benchmarks."""
 import json
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 CLASSIFIER = 'model.roi_head.classifier'
 TRAINING_TIME = 'training_time.json'
-# row of the table: which of the two detectors, changes at test time
+# Row of the table: detector, changes at test time
 ROWS = {
     'baseline': ('baseline', {}),
     'de-confound': ('tde', {f'{CLASSIFIER}.alpha': 0.}),
@@ -20,21 +20,21 @@ ROWS = {
     "de-confound-TDE, alpha='auto'": ('tde', {f'{CLASSIFIER}.alpha': 'auto'}),
 }
 Metrics = Dict[str, float]
-# Makes the config of 'baseline' or of 'tde'
+# Returns the config of 'baseline' or 'tde'
 MakeConfig = Callable[[str], Config]
 
 
 def build_runner(cfg: Config, work_dir: Path, changes: dict) -> Runner:
     cfg.merge_from_dict(changes)
     cfg.work_dir, cfg.experiment_name = str(work_dir), f'{work_dir.name}_{time.time_ns()}'
-    cfg.visualizer.name = cfg.experiment_name  # one of the same name would go on logging into the folder before
+    cfg.visualizer.name = cfg.experiment_name  # a visualiser with a known name would log into the old folder
     return Runner.from_cfg(cfg)
 
 
 def train_once(make_config: MakeConfig, kind: str, seed: int, work_dir: Path) -> Path:
-    """The last checkpoint in ``work_dir``; what is already trained there is not trained again.
+    """Train in ``work_dir``, unless it has been done before, and return the last checkpoint.
 
-    How long the training took, or its last part where it was resumed, is written beside it.
+    Also writes the duration of the training, or of its last part if it was resumed.
     """
     cfg = make_config(kind)
     last = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
@@ -48,7 +48,7 @@ def train_once(make_config: MakeConfig, kind: str, seed: int, work_dir: Path) ->
 
 
 def test_four_ways(make_config: MakeConfig, seed: int, work_dir: Path) -> Dict[str, Metrics]:
-    """Train both detectors with a seed and test them: figures in percent, by row and name."""
+    """Train both detectors with a seed and test them; return metrics in percent, by row and name."""
     results = {}
     for row, (kind, changes) in ROWS.items():
         checkpoint = train_once(make_config, kind, seed, work_dir / f'{kind}_{seed}')
@@ -62,7 +62,7 @@ def percent(figure: float) -> float:
 
 
 def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -> None:
-    """Mean and standard deviation over seeds, for boxes and masks."""
+    """Print mean and standard deviation over seeds, for boxes and masks."""
     for kind in ('bbox', 'segm'):
         print(f'\n{kind}, mean ± standard deviation over {len(seeds)} seeds')
         print(f'{"":<30}' + ''.join(f'{figure:>14}' for figure in figures))
@@ -73,9 +73,9 @@ def print_table(seeds: Sequence[Dict[str, Metrics]], figures: Tuple[str, ...]) -
 
 
 def trainings(work_dir: Path, seed: int) -> Dict[str, dict]:
-    """Of both detectors of a seed: minutes of the training, whether it was resumed, and its losses.
+    """Return the duration in minutes, whether it was resumed, and the losses of the training of each detector.
 
-    Minutes are None for a training that was stopped after its last checkpoint.
+    Minutes are ``None`` for a training that was interrupted after its last checkpoint.
     """
     logs = {}
     for kind in ('baseline', 'tde'):
@@ -87,7 +87,7 @@ def trainings(work_dir: Path, seed: int) -> Dict[str, dict]:
 
 
 def losses(work_dir: Path) -> List[Metrics]:
-    """Epoch and loss from the training logs in ``work_dir``, of a run that may have been stopped and resumed."""
+    """Return epochs and losses from the training logs in ``work_dir``, also of an interrupted and resumed run."""
     by_epoch = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in map(json.loads, log.read_text().splitlines()):

@@ -1,8 +1,8 @@
-"""Can a detector of 1203 classes learn a handful of real images? It is trained on them from scratch and tested on them.
+"""Overfit detectors with 1203 classes on a handful of real images, from scratch, and test them on the same images.
 
-The images and their annotations in LVIS v1 format are yours to name. The detector is that of configs/shapes_lvis, with
-LVIS's classes. Tested on its own training images, it shows that boxes, masks, losses and evaluation fit together; it is
-no benchmark.
+Give it images and their annotations in LVIS v1 format. The detectors come from configs/shapes_lvis, with the classes of
+LVIS. A test on the training images shows that boxes, masks, losses and evaluation fit together; it says nothing about
+accuracy on new images.
 """
 import argparse
 import json
@@ -19,7 +19,7 @@ NUM_CLASSES = 1203
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('ann_file', type=Path, help='annotations in LVIS v1 format')
-    parser.add_argument('images', type=Path, help='folder below which the coco_url of an image leads to it')
+    parser.add_argument('images', type=Path, help='folder of the images, which holds the path in their coco_url')
     parser.add_argument('--epochs', type=int, default=48)
     parser.add_argument('--image-size', type=int, default=416, help='longer side, in pixels')
     parser.add_argument('--seed', type=int, default=0)
@@ -33,10 +33,10 @@ def make_config(kind: str, args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(CONFIGS / 'shapes_lvis' / f'cascade_{kind}_r18.py')
     for head in (*cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
         head.num_classes = NUM_CLASSES
-    # One mask for every class instead of 1203: seconds and gigabytes less for each image
+    # One mask for all classes instead of 1203 saves seconds and gigabytes per image
     cfg.model.roi_head.mask_head.update(class_agnostic=True)
     resize = dict(type='Resize', scale=(args.image_size, args.image_size), keep_ratio=True)
-    load, annotate, _, pack = cfg.train_pipeline  # without the flip: the test shows the very same images
+    load, annotate, _, pack = cfg.train_pipeline  # without the flip, to train on the very images of the test
     cfg.train_dataloader.dataset.pipeline = [load, annotate, resize, pack]
     test_pipeline = [resize if step.type == 'Resize' else step for step in cfg.test_pipeline]
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):

@@ -1,9 +1,9 @@
-"""Does TDE help rare classes of a detector? Long-tailed shapes, four ways, a few seeds.
+"""Measure whether TDE helps the rare classes of a detector, on long-tailed shapes with a few seeds.
 
-For each seed it generates the images, trains configs/shapes_lvis/cascade_baseline_r18.py and cascade_tde_r18.py, and
-tests four ways: the baseline, de-confound (alpha 0), de-confound-TDE, and TDE without background exemption. What is
-already trained in the work directory is not trained again; other options want another directory. Generated images are
-no benchmark.
+For each seed, generates the images, trains configs/shapes_lvis/cascade_baseline_r18.py and cascade_tde_r18.py, and
+tests them: the baseline, de-confound (alpha 0), de-confound-TDE (also with alpha='auto'), and TDE without background
+exemption. Finished trainings in the work directory are reused, so use another directory for other options. Generated
+images are not a benchmark.
 """
 import argparse
 import json

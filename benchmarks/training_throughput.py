@@ -1,4 +1,4 @@
-"""Training throughput of a config over that of its baseline: whole optimiser steps on random images, alternately."""
+"""Compare the training throughput of a config and its baseline: full optimiser steps on random images, alternating."""
 import argparse
 import json
 import time
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'cifar100_lt'
 
 
 def make_step(config: Path, batch_size: int) -> Callable[[], None]:
-    """One training step of the config's model, with the head direction where the config has the hook."""
+    """Return a function that trains the config's model by one step, with its head direction if it has the hook."""
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     torch.manual_seed(0)

@@ -48,10 +48,8 @@ def _length(v: Tensor) -> Tensor:
 class Normalizer(NamedTuple):
     """Normaliser N(x, w) = feature(x) * weight(w, gamma) of one head.
 
-    Attributes:
-        feature: Maps features (..., D / K) to (..., 1).
-        weight: Maps weights (..., D / K) and gamma to (..., 1).
-        parameters: The hyper-parameters that change the logits or the head direction.
+    Both functions map (..., D / K) to (..., 1). ``parameters`` lists the hyper-parameters that change the logits or the
+    head direction.
     """
     feature: Callable[[Tensor], Tensor]
     weight: Callable[[Tensor, float], Tensor]

@@ -20,12 +20,12 @@ def is_installed(host: str) -> bool:
 
 def require_host(host: str) -> None:
     """Raise ``ImportError`` unless the host is usable; it names the host, the version found and the range supported."""
-    if host in BUILT_ON_MMCV:
-        require_host('mmcv')
     lowest, too_new, remedy = HOSTS[host]
     wanted = f'mmcausal needs {host}>={lowest},<{too_new} for this'
     if not is_installed(host):
         raise ImportError(f'{wanted}, but it is not installed. Run: {remedy}')
+    if host in BUILT_ON_MMCV:
+        require_host('mmcv')
     try:
         found = import_module(host).__version__
     except AssertionError as error:  # how OpenMMLab's packages refuse a release of one another

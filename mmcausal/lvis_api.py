@@ -1,6 +1,6 @@
-"""Repairs of lvis-api 0.5.3, the package ``lvis``, that hold for whoever calls it in this process."""
+"""Repairs of lvis-api 0.5.3 (the package ``lvis``), for the whole process."""
 import functools
-from typing import Any, Callable
+from typing import Callable
 
 import numpy as np
 
@@ -11,14 +11,14 @@ class _NumpyWithFloat:
     """NumPy with the alias ``float``, which NumPy 1.24 removed."""
     float = float
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(np, name)
 
 
-def _with_annotations(load_json: Callable[..., Any]) -> Callable[..., Any]:
+def _with_annotations(load_json: Callable[[object, str], object]) -> Callable[[object, str], object]:
 
     @functools.wraps(load_json)
-    def load(self: Any, path: str) -> Any:
+    def load(self: object, path: str) -> object:
         dataset = load_json(self, path)
         return {'annotations': [], **dataset} if isinstance(dataset, dict) else dataset
 
@@ -26,7 +26,7 @@ def _with_annotations(load_json: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def repair_lvis_api() -> None:
-    """Let lvis-api run on NumPy >= 1.24, and open the files of LVIS's test sets, which have no annotations."""
+    """Make lvis-api run on NumPy >= 1.24 and open the files of LVIS test sets, which have no annotations."""
     if not is_installed('lvis'):
         return
     import lvis.eval

@@ -11,11 +11,11 @@ from mmcausal.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """Same as ``OptimWrapper``, except that the forward passes of training run in bfloat16 where PyTorch's autocast
-    allows it. MMEngine's ``AmpOptimWrapper`` wants an accelerator.
+    """Same as ``OptimWrapper``, except that training runs its forward passes under PyTorch's bfloat16 autocast.
 
-    Weights, gradients and batch statistics stay in float32. No loss is scaled: bfloat16 has the range of float32.
-    It pays on processors with bfloat16 instructions (``avx512_bf16`` or ``amx_bf16`` in ``lscpu``).
+    MMEngine's ``AmpOptimWrapper`` needs an accelerator. Weights, gradients and batch statistics stay in float32. Losses
+    are not scaled, because bfloat16 has the range of float32. This is faster only on processors with bfloat16
+    instructions (``avx512_bf16`` or ``amx_bf16`` in ``lscpu``).
     """
 
     @contextmanager

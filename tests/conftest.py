@@ -1,18 +1,21 @@
+"""Fixtures that tests of several folders share."""
 import os
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
-CIFAR100_MD5 = dict(train='f8e2a46b1eb207ecdef86497d462cacd')
+collect_ignore = ['helpers', 'saved']  # no doctests in them
 
 
 @pytest.fixture(autouse=True)
 def reset_globals():
-    """What one Runner leaves in MMEngine's global state is not there for the next test."""
+    """Seed PyTorch before each test, and clear the global state that a Runner of MMEngine leaves."""
     torch.manual_seed(0)
     yield
     DefaultScope._instance_dict.clear()
@@ -27,4 +30,23 @@ def cifar100_root(tmp_path_factory):
     root = tmp_path_factory.mktemp('cifar100')
     with tarfile.open(Path(os.environ['MMCAUSAL_DATA']) / 'cifar100-lt.tar.xz') as archive:
         archive.extractall(root)
+    return root
+
+
+@pytest.fixture(scope='session')
+def stage_one(tmp_path_factory):
+    """A linear classifier of digits after five epochs (a second): its checkpoint and its model."""
+    from helpers.runners import baseline_cfg
+    work_dir = tmp_path_factory.mktemp('stage_one')
+    runner = Runner.from_cfg(baseline_cfg(work_dir, epochs=5))
+    runner.train()
+    return SimpleNamespace(checkpoint=str(work_dir / 'epoch_5.pth'), model=runner.model)
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory):
+    """The folder of a small dataset in LVIS format."""
+    from mmcausal.datasets.shapes import make_shapes_dataset
+    root = tmp_path_factory.mktemp('shapes')
+    make_shapes_dataset(root, num_train=24, num_val=24, imbalance_ratio=10, image_size=160)
     return root

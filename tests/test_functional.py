@@ -1,9 +1,10 @@
+"""The equations of the paper against loops over floats."""
 import itertools
 import math
 
-import oracle
 import pytest
 import torch
+from helpers import oracle
 
 from mmcausal import functional
 

@@ -1,4 +1,5 @@
-from test_hooks import digits_runner
+"""Mixed precision on a CPU, in a real Runner."""
+from helpers.runners import digits_runner
 
 
 def test_bfloat16_in_training_alone(tmp_path):

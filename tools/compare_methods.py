@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument('--epochs', type=int, help="epochs of first stages; default: the configs' own")
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'))
-    parser.add_argument('--out', type=Path, help='JSON file for the results; a table in Markdown goes beside it')
+    parser.add_argument('--out', type=Path, help='JSON file for the results; a Markdown table is written beside it')
     parser.add_argument('--launcher', choices=['none', 'slurm'], default='none')
     parser.add_argument('--partition', help='SLURM partition')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     if args.epochs is not None and args.epochs < 1:
         parser.error(f'epochs must be at least 1, but got {args.epochs}')
     if (args.launcher == 'slurm') != (args.partition is not None):
-        parser.error('--launcher slurm and --partition go together')
+        parser.error('--launcher slurm needs --partition, and --partition needs --launcher slurm')
     return args
 
 
@@ -89,7 +89,7 @@ def signature(cfg: Config) -> str:
 
 
 def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
-    """Run a tool on a config to its end; its output goes to ``work_dir``."""
+    """Run a tool on a config and log its output in ``work_dir``."""
     command = [sys.executable, TOOLS / f'{script}.py', config, *arguments, '--work-dir', work_dir]
     if args.launcher == 'slurm':
         command = ['srun', '-p', args.partition, f'--job-name={work_dir.name}', '--gres=gpu:1', *command]

@@ -18,8 +18,8 @@ def run_host_script(name: str) -> None:
     """
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
     if config is None:
-        sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; the other arguments are those of its package\'s '
-                 f'tools/{name}')
+        sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; other arguments are passed to tools/{name} of the package that '
+                 'the config belongs to')
     cfg = Config.fromfile(config)
     scope = cfg.get('default_scope', 'mmengine')
     spec = find_spec(scope)
@@ -35,7 +35,7 @@ def run_host_script(name: str) -> None:
 
 
 def cpu_rank_options(cfg: Config) -> List[str]:
-    """MMEngine's own wrapper without the GPU that it supposes for each rank."""
+    """Return options for MMEngine's own model wrapper, which otherwise assumes a GPU per rank."""
     return [
         'model_wrapper_cfg.type=MMDistributedDataParallel',
         'model_wrapper_cfg.device_ids=None',
@@ -45,7 +45,7 @@ def cpu_rank_options(cfg: Config) -> List[str]:
 
 
 def add_options(arguments: List[str], options: List[str]) -> List[str]:
-    """The command line with more ``--cfg-options``; those already there come later and win."""
+    """Return the command line with more ``--cfg-options``; the user's own come later and take precedence."""
     if '--cfg-options' not in arguments:
         return [*arguments, '--cfg-options', *options]
     here = arguments.index('--cfg-options') + 1

@@ -32,7 +32,7 @@ class LongTailedCIFAR(CIFAR10):
             The default, 0, is the usual protocol without a validation split.
         md5: Expected md5 sum by file name, for files that are not the official ones; ``None`` as the sum skips the
             check. Other files keep the official sum.
-        metainfo, **kwargs: Arguments of the host's ``CIFAR10``: ``data_root``, ``pipeline``, ``download`` ...
+        metainfo, kwargs: Arguments of the host's ``CIFAR10``: ``data_root``, ``pipeline``, ``download`` ...
 
     Raises:
         ValueError: A file with another md5 sum, a damaged file, a blank image in the split, or arguments out of range.

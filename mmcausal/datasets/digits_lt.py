@@ -24,7 +24,8 @@ class LongTailedDigits(BaseDataset):
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``.
         imbalance_ratio, profile, seed: See :class:`LongTailedCIFAR10`.
-        metainfo, **kwargs: Arguments of MMPretrain's ``BaseDataset``.
+        metainfo: As in MMPretrain's ``BaseDataset``.
+        **kwargs: Other arguments of ``BaseDataset``.
 
     Raises:
         ValueError: Arguments out of range.

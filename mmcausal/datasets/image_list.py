@@ -60,7 +60,7 @@ class ImageList(CustomDataset):
         train_ann_file: List of the training split, to count its labels. By default ``ann_file``.
         num_images, num_train_images: Expected number of lines in ``ann_file`` and ``train_ann_file``. By default any.
         md5: Expected md5 sum of ``ann_file``. By default any.
-        metainfo: As in the host. Without class names here or in the host's argument ``classes``, the labels are the names.
+        metainfo: As in the host. Without class names here or in the host's ``classes``, the labels are the names.
         **kwargs: Arguments of the host's ``CustomDataset``: ``data_root``, ``pipeline`` ...
 
     Raises:

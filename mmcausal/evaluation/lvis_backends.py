@@ -18,10 +18,7 @@ class Backend:
 
     def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Return precision (T, R, K, 4) and recall (T, K, 4) for T IoU thresholds, R recalls, K categories, 4 sizes.
-
-        Categories are sorted by id, and the sizes are all, small, medium and large. -1 marks undefined values.
-        """
+        """Return precision (T, R, K, 4) and recall (T, K, 4) by IoU threshold, recall, category id and size."""
         raise NotImplementedError
 
 
@@ -67,10 +64,8 @@ class HotCoco(Backend):
 
 def _has_area(detection: dict) -> bool:
     """Return whether a box or mask is not empty: lvis-api drops empty ones, after choosing the best ``max_dets``."""
-    if 'bbox' in detection:
-        return bool(np.prod(detection['bbox'][2:]) > 0)
     from pycocotools.mask import area
-    return bool(area(detection['segmentation']) > 0)
+    return bool(np.prod(detection['bbox'][2:]) > 0 if 'bbox' in detection else area(detection['segmentation']) > 0)
 
 
 def check_backend(backend: str) -> None:
@@ -95,9 +90,7 @@ def check_annotations(dataset: dict, backend: str) -> None:
     for annotation in dataset['annotations']:
         if annotation['id'] < 1:  # lvis-api mistakes a match with annotation 0 for no match
             raise ValueError(f'annotation ids in ann_file must be at least 1, but got {annotation["id"]}')
-        if backend == 'hotcoco' and not annotation['area'] > 0:
-            raise ValueError('backend hotcoco needs annotations with an area above 0, but annotation '
-                             f"{annotation['id']} of ann_file has {annotation['area']}: use backend='lvis-api'")
-        if backend == 'hotcoco' and (annotation.get('iscrowd') or annotation.get('ignore')):
-            raise ValueError('backend hotcoco needs annotations without iscrowd and ignore, but annotation '
-                             f"{annotation['id']} of ann_file has them: use backend='lvis-api'")
+        crowd = annotation.get('iscrowd') or annotation.get('ignore')
+        if backend == 'hotcoco' and (crowd or not annotation['area'] > 0):  # hotcoco treats both unlike lvis-api
+            raise ValueError('backend hotcoco needs annotations with an area above 0 and without iscrowd and ignore, '
+                             f"but got annotation {annotation['id']} of ann_file: use backend='lvis-api'")

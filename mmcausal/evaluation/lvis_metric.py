@@ -1,10 +1,11 @@
-"""LVIS's box and mask average precision, on MMDetection's metric."""
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+"""Box and mask average precision of LVIS, on top of MMDetection's metric."""
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
-from mmengine.fileio import dump, get_local_path
+from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
+from mmcausal.checks import check_integer
 from mmcausal.datasets.lvis import check_categories
 from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
 from mmcausal.hosts import require_host
@@ -18,20 +19,23 @@ from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric as HostLVISFi
 from mmdet.evaluation.metrics.lvis_metric import LVISMetric as HostLVISMetric  # noqa: E402
 
 METRIC_NAMES = ('bbox', 'segm', 'proposal_fast')
-FIGURES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
+METRIC_ITEMS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
+
+if TYPE_CHECKING:
+    from lvis import LVIS
 
 repair_lvis_api()
 
 
 class CheckedSamplesMixin:
-    """Refuse data of another annotation file than the metric's: its categories before the work, an image at once."""
-    _lvis_api: Any
+    """Check that dataset and samples belong to the metric's annotation file, each as early as possible."""
+    _lvis_api: 'LVIS'
     _dataset_meta: Optional[dict]
     cat_ids: List[int]
 
     @property
     def dataset_meta(self) -> Optional[dict]:
-        """What the evaluated data set says of itself, or ``ValueError`` where it has other categories."""
+        """Meta information of the evaluated dataset; setting it raises ``ValueError`` for other categories."""
         return self._dataset_meta
 
     @dataset_meta.setter
@@ -41,70 +45,71 @@ class CheckedSamplesMixin:
             check_categories(names, dataset_meta['classes'], "the evaluator's ann_file")
         self._dataset_meta = dataset_meta
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Union[dict, tuple, list, None], data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             self.check_sample(sample)
         super().process(data_batch, data_samples)  # type: ignore[misc]
 
     def check_sample(self, sample: dict) -> None:
-        """Raise ``ValueError`` unless the annotation file knows the image and the labels."""
+        """Raise ``ValueError`` unless the annotation file has the image and the labels of a data sample."""
         img_id, labels = sample.get('img_id'), sample['pred_instances']['labels']
         if img_id not in self._lvis_api.imgs:
-            raise ValueError(f'every data sample needs an img_id that is in ann_file, but got {img_id!r}')
+            raise ValueError(f'each data sample needs an img_id of ann_file, but got {img_id!r}')
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.cat_ids):
-            raise ValueError(f'labels must be in [0, {len(self.cat_ids)}), the number of categories in ann_file, '
-                             f'got {int(labels.min())} to {int(labels.max())} in image {img_id}')
+            raise ValueError(f'labels must be in [0, {len(self.cat_ids)}), the categories of ann_file, but got '
+                             f'{int(labels.min())} to {int(labels.max())} in image {img_id}')
 
 
 @METRICS.register_module()
 class LVISFixedAPMetric(CheckedSamplesMixin, HostLVISFixedAPMetric):
-    """Same as MMDetection's metric of AP-fixed (Dave et al., 2021), with checks, and 0 without a single detection.
+    """Same as MMDetection's metric of AP-fixed (Dave et al., 2021), except for checks, and 0 without any detection.
 
     Raises:
-        ValueError: An annotation file without annotations or not LVIS's, ``format_only``, or what
-            :class:`CheckedSamplesMixin` refuses.
+        ValueError: An annotation file without annotations or not in LVIS format, ``format_only``, or data that
+            :class:`CheckedSamplesMixin` rejects.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Union[str, int, bool, dict, None], **kwargs: Union[str, int, bool, dict, None]) -> None:
         super().__init__(*args, **kwargs)
         check_annotations(self._lvis_api.dataset, 'lvis-api')
         if self.format_only:
-            raise ValueError('LVISFixedAPMetric writes no files: format_only is an argument of LVISMetric')
+            raise ValueError('LVISFixedAPMetric writes no files, but got format_only=True; use LVISMetric')
 
     def compute_metrics(self, results: dict) -> Dict[str, float]:
-        return super().compute_metrics(results) if results else dict.fromkeys(FIGURES, 0.)
+        return super().compute_metrics(results) if results else dict.fromkeys(METRIC_ITEMS, 0.)
 
 
 @METRICS.register_module()
 class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
     """Federated AP of LVIS (Gupta et al., CVPR 2019) for boxes and masks, and class-agnostic proposal recall.
 
-    Reports AP, AP50, AP75, APs, APm, APl, APr, APc and APf as ``lvis/bbox_AP``, ``lvis/segm_APr`` and so on, -1 where
-    no ground truth falls into a group, all 0 without a single detection. AP50 and AP75 are left out where ``iou_thrs``
-    lacks their threshold. A mask's size is its own area, as in LVIS's ground truth, and not that of its box.
-    AP-fixed is another metric, :class:`LVISFixedAPMetric`, to be listed beside.
+    Reports AP, AP50, AP75, APs, APm, APl, APr, APc and APf as ``lvis/bbox_AP``, ``lvis/segm_APr`` and so on: -1 for a
+    group without ground truth, and all 0 without any detection. AP50 and AP75 need their threshold in ``iou_thrs``. The
+    size of a mask is its own area, not the area of its box. AP-fixed is another metric, :class:`LVISFixedAPMetric`.
 
     Args:
         ann_file: LVIS annotation file.
         metric: One or more of 'bbox', 'segm' and 'proposal_fast'.
-        max_dets: Highest-scored detections that are kept per image, over all classes together.
-        backend: 'lvis-api', or 'hotcoco' for the same figures in a fraction of the time (extra ``fast-eval``).
-        img_ids: Images that are evaluated. By default all of ``ann_file``.
+        max_dets: Number of detections to keep per image, by score over all classes.
+        backend: 'lvis-api', or 'hotcoco' for the same metrics in a fraction of the time (extra ``fast-eval``).
+        img_ids: Images to evaluate. By default all of ``ann_file``.
         iou_thrs: IoU thresholds that AP averages over. By default 0.5, 0.55, ..., 0.95.
-        metric_items: Figures that are reported, also 'AR@300', 'ARs@300', 'ARm@300' and 'ARl@300' for ``max_dets=300``.
-            By default the nine above.
-        format_only: Only write the files that LVIS's server takes.
-        outfile_prefix: Where detections are written, as ``<prefix>.bbox.json`` and, with masks, ``<prefix>.segm.json``.
-        kwargs: The host's ``classwise`` (as ``bbox_<name>_precision``, NaN without ground truth), ``proposal_nums``,
+        metric_items: Metrics to report, also 'AR@300', 'ARs@300', 'ARm@300' and 'ARl@300' for ``max_dets=300``. By
+            default the nine above.
+        format_only: Whether to only write the files for the evaluation server of LVIS.
+        outfile_prefix: Prefix of the files ``<prefix>.bbox.json`` and, with masks, ``<prefix>.segm.json`` to write.
+        **kwargs: The host's ``classwise`` (as ``bbox_<name>_precision``, NaN without ground truth), ``proposal_nums``,
             ``collect_device``, ``prefix`` and ``backend_args``.
 
     Raises:
-        ValueError: An unknown metric, figure, back-end or image id, a threshold outside (0, 1], ``max_dets`` below 1,
-            ``format_only`` without ``outfile_prefix``, no annotation file or one without annotations, not LVIS's or
-            not for this back-end, a data set with other categories, or a sample without a known image id, with
-            unknown labels or without the masks wanted.
-        FileNotFoundError: The annotation file is not there.
-        ImportError: hotcoco is asked for and not installed.
+        ValueError: Arguments out of range; an annotation file without annotations, not in LVIS format or not for this
+            back-end; a dataset with other categories; a sample with an unknown image id or label, or without masks.
+        FileNotFoundError: No such annotation file.
+        ImportError: Back-end 'hotcoco' without the package hotcoco.
+
+    Example:
+        In a config: ``test_evaluator = dict(type='mmcausal.LVISMetric', metric=['bbox', 'segm'],
+        ann_file='data/coco/annotations/lvis_v1_val.json')``
     """
 
     def __init__(self,
@@ -118,49 +123,47 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
                  metric_items: Optional[Sequence[str]] = None,
                  format_only: bool = False,
                  outfile_prefix: Optional[str] = None,
-                 **kwargs: Any) -> None:
+                 **kwargs: Union[str, bool, int, dict, Sequence[int], None]) -> None:
         metrics = _checked_metrics(metric)
         check_backend(backend)
-        _check_output(ann_file, max_dets, format_only, outfile_prefix)
+        ann_file = _checked_ann_file(ann_file, format_only, outfile_prefix)
+        self.max_dets = check_integer('max_dets', max_dets, 1)
         super().__init__(ann_file, metrics, iou_thrs=_checked_iou_thrs(iou_thrs), format_only=format_only,
                          outfile_prefix=outfile_prefix, **kwargs)
-        self.max_dets = max_dets
         self.metric_items = self._checked_items(metric_items)
-        if not format_only:  # a test set's file has no annotations to check
+        if not format_only:  # the files of test sets have no annotations
             check_annotations(self._lvis_api.dataset, backend)
         self.img_ids = self._checked_img_ids(img_ids)
         self.cat_ids = self._lvis_api.get_cat_ids()
-        self.backend: Backend = LVISApi(self._lvis_api)
-        if backend == 'hotcoco':
-            with get_local_path(ann_file, backend_args=self.backend_args) as local_path:
-                self.backend = HotCoco(local_path)
+        self.backend: Backend = (HotCoco(ann_file, self.backend_args) if backend == 'hotcoco'
+                                 else LVISApi(self._lvis_api))
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         predictions = [prediction for _, prediction in results]
         missing = set(self.img_ids) - {prediction['img_id'] for prediction in predictions}
         if missing and not self.format_only:
             MMLogger.get_current_instance().warning(
-                f'{len(missing)} of {len(self.img_ids)} images were not tested, and count as ones without a detection; '
-                'img_ids names the images to evaluate')
+                f'{len(missing)} of {len(self.img_ids)} images were not tested and count as images without detections; '
+                'set img_ids to evaluate fewer')
         if self.outfile_prefix is not None:
             self.results2json(predictions, self.outfile_prefix)
-        figures: Dict[str, float] = {}
+        values: Dict[str, float] = {}
         for metric in [] if self.format_only else self.metrics:
             MMLogger.get_current_instance().info(f'Evaluating {metric}...')
             if metric == 'proposal_fast':
-                figures.update(self._proposal_recall(predictions))
+                values.update(self._proposal_recall(predictions))
             else:
-                figures.update(self._average_precision(predictions, metric))
-        return figures
+                values.update(self._average_precision(predictions, metric))
+        return values
 
     def results2json(self, results: Sequence[dict], outfile_prefix: str) -> Dict[str, str]:
-        """Write the detections that are evaluated, in LVIS's format, under the host's file names."""
+        """Write the evaluated detections in LVIS format; return the files by kind, as the host names them."""
         files = {'bbox': f'{outfile_prefix}.bbox.json'}
         if any('masks' in result for result in results):
             files['segm'] = f'{outfile_prefix}.segm.json'
         for metric, file in files.items():
             dump(self._detections(results, metric), file)
-        MMLogger.get_current_instance().info(f'Detections are written to {", ".join(files.values())}')
+        MMLogger.get_current_instance().info(f'Wrote the detections to {", ".join(files.values())}')
         return files
 
     def _detections(self, predictions: Sequence[dict], metric: str) -> List[dict]:
@@ -175,7 +178,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
             detection = dict(image_id=int(image_id), category_id=self.cat_ids[labels[i]], score=float(scores[i]))
             if metric == 'bbox':
                 detection['bbox'] = self.xyxy2xywh(prediction['bboxes'][i])
-            else:  # with a box beside the mask, lvis-api would take the size from the box
+            else:  # given a box too, lvis-api would compute the size from it
                 detection['segmentation'] = _text_rle(prediction['masks'][i])
             detections.append(detection)
         return detections
@@ -184,28 +187,27 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         logger = MMLogger.get_current_instance()
         detections = self._detections(predictions, metric)
         if not detections:
-            logger.warning(f'There is no detection at all: every {metric} figure is 0.')
+            logger.warning(f'No detections, so all {metric} metrics are 0')
             return {f'{metric}_{item}': 0. for item in self.metric_items}
         precision, recall = self.backend.evaluate(detections, metric, self.max_dets, self.img_ids, self.iou_thrs)
-        figures = self._precisions(precision)
-        figures.update(self._recalls(recall))
-        figures = {item: figures[item] for item in self.metric_items}
-        logger.info(f'{metric}: ' + ', '.join(f'{item} {value:.4f}' for item, value in figures.items()))
+        known = {**self._precisions(precision), **self._recalls(recall)}
+        values = {item: known[item] for item in self.metric_items}
+        logger.info(f'{metric}: ' + ', '.join(f'{item} {value:.4f}' for item, value in values.items()))
         if self.classwise:
-            figures.update(self._classwise(precision))
-        return {f'{metric}_{item}': value for item, value in figures.items()}
+            values.update(self._classwise(precision))
+        return {f'{metric}_{item}': value for item, value in values.items()}
 
     def _precisions(self, precision: np.ndarray) -> Dict[str, float]:
-        """The nine figures from the precision at (IoU threshold, recall, category, size)."""
-        figures = {'AP': _mean(precision[..., 0])}
+        """Return the nine metrics, for precision (T, R, K, 4) as in :meth:`Backend.evaluate`."""
+        values = {'AP': _mean(precision[..., 0])}
         for threshold, name in _single_thresholds(self.iou_thrs):
-            figures[name] = _mean(precision[np.isclose(self.iou_thrs, threshold), ..., 0])
+            values[name] = _mean(precision[np.isclose(self.iou_thrs, threshold), ..., 0])
         for index, size in enumerate('sml', 1):
-            figures[f'AP{size}'] = _mean(precision[..., index])
+            values[f'AP{size}'] = _mean(precision[..., index])
         frequencies = np.array([category['frequency'] for category in self._categories()])
         for frequency in 'rcf':
-            figures[f'AP{frequency}'] = _mean(precision[:, :, frequencies == frequency, 0])
-        return figures
+            values[f'AP{frequency}'] = _mean(precision[:, :, frequencies == frequency, 0])
+        return values
 
     def _recalls(self, recall: np.ndarray) -> Dict[str, float]:
         return {name: _mean(recall[..., index]) for index, name in enumerate(_recall_names(self.max_dets))}
@@ -219,11 +221,11 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         return {f'{name}_precision': value for name, value in zip(names, values)}
 
     def _categories(self) -> List[dict]:
-        """In the order of the back-ends, which is not necessarily the annotation file's."""
+        """Return the categories in the order of the back-ends, which can differ from the annotation file's."""
         return self._lvis_api.load_cats(sorted(self.cat_ids))
 
     def _proposal_recall(self, predictions: Sequence[dict]) -> Dict[str, float]:
-        """The host's recall, image by image: all images at once fail on NumPy >= 1.24 and must come in file order."""
+        """Return the host's recall, computed image by image: all at once, NumPy >= 1.24 fails and order matters."""
         by_image = {prediction['img_id']: prediction for prediction in predictions}
         found, total = np.zeros(len(self.proposal_nums)), 0
         for img_id in self.img_ids:
@@ -233,14 +235,14 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
                 boxes = by_image[img_id]['bboxes'][_ranking(by_image[img_id]['scores'])]
                 recalls = eval_recalls([truth], [boxes], self.proposal_nums, self.iou_thrs, logger='silent')
                 found += len(truth) * recalls.mean(axis=1)
-        figures = {f'AR@{num}': float(count / max(total, 1)) for num, count in zip(self.proposal_nums, found)}
-        MMLogger.get_current_instance().info(', '.join(f'{name} {value:.4f}' for name, value in figures.items()))
-        return figures
+        values = {f'AR@{num}': float(count / max(total, 1)) for num, count in zip(self.proposal_nums, found)}
+        MMLogger.get_current_instance().info(', '.join(f'{name} {value:.4f}' for name, value in values.items()))
+        return values
 
     def check_sample(self, sample: dict) -> None:
         super().check_sample(sample)
         if 'segm' in self.metrics and 'masks' not in sample['pred_instances']:
-            raise ValueError(f"metric 'segm' needs pred_instances with masks, image {sample['img_id']} has none")
+            raise ValueError(f"metric 'segm' needs pred_instances with masks, but image {sample['img_id']} has none")
 
     def _checked_img_ids(self, img_ids: Optional[Sequence[int]]) -> List[int]:
         known = self._lvis_api.get_img_ids()
@@ -253,7 +255,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
 
     def _checked_items(self, metric_items: Optional[Sequence[str]]) -> List[str]:
         present = [name for _, name in _single_thresholds(self.iou_thrs)]
-        precisions = [name for name in FIGURES if name in present or name not in ('AP50', 'AP75')]
+        precisions = [name for name in METRIC_ITEMS if name in present or name not in ('AP50', 'AP75')]
         items = precisions if metric_items is None else list(metric_items)
         known = precisions + _recall_names(self.max_dets)
         if not set(items) <= set(known):
@@ -262,7 +264,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
 
 
 def _mean(values: np.ndarray, empty: float = -1.) -> float:
-    """The mean of the values that are defined; back-ends mark those that are not by -1."""
+    """Return the mean of the values other than -1, which marks undefined ones, or ``empty`` if there are none."""
     values = values[values > -1]
     return float(values.mean()) if values.size else empty
 
@@ -294,8 +296,7 @@ def _single_thresholds(iou_thrs: np.ndarray) -> List[Tuple[float, str]]:
 def _checked_metrics(metric: Union[str, Sequence[str]]) -> List[str]:
     metrics = [metric] if isinstance(metric, str) else list(metric)
     if 'proposal' in metrics:
-        raise ValueError("metric 'proposal' needs lvis-api's evaluation without categories, which compares no boxes: "
-                         "use 'proposal_fast'")
+        raise ValueError("metric must not be 'proposal', which compares no boxes in lvis-api: use 'proposal_fast'")
     if not metrics or not set(metrics) <= set(METRIC_NAMES):
         raise ValueError(f'metric must be one or more of {METRIC_NAMES}, but got {metric!r}')
     return metrics
@@ -310,11 +311,10 @@ def _checked_iou_thrs(iou_thrs: Optional[Union[float, Sequence[float]]]) -> np.n
     return thresholds
 
 
-def _check_output(ann_file: Optional[str], max_dets: int, format_only: bool, outfile_prefix: Optional[str]) -> None:
+def _checked_ann_file(ann_file: Optional[str], format_only: bool, outfile_prefix: Optional[str]) -> str:
     if ann_file is None:
-        raise ValueError('ann_file must name an LVIS annotation file, which alone tells what is annotated in an image, '
-                         'got None')
-    if isinstance(max_dets, bool) or not isinstance(max_dets, int) or max_dets < 1:
-        raise ValueError(f'max_dets must be at least 1 and an integer, but got {max_dets!r}')
+        raise ValueError('ann_file must be an LVIS annotation file, because only it lists the classes annotated in an '
+                         'image, but got None')
     if format_only and outfile_prefix is None:
-        raise ValueError('format_only needs outfile_prefix, where the files are written, but got None')
+        raise ValueError('format_only needs outfile_prefix, the path of the files to write, but got None')
+    return ann_file

@@ -1,4 +1,4 @@
-"""Pictures of one trained classifier, on Matplotlib axes: colour-blind safe, readable in a column of a paper."""
+"""Plots of one trained classifier, on Matplotlib axes: colour-blind safe, readable in a column of a paper."""
 from mmcausal.visualization.alpha import draw_alpha_sweep
 from mmcausal.visualization.classifier import classifier_pictures
 from mmcausal.visualization.features import (

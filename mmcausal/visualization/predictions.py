@@ -1,5 +1,8 @@
-"""What a classifier predicts: accuracy per class, confusion between shot groups, calibration."""
-from typing import Any, Dict
+"""Plots of predictions: accuracy per class, confusion between shot groups, calibration.
+
+Shapes: labels and predictions (N,), probs (N, C), class_counts and the masks in groups (C,).
+"""
+from typing import TYPE_CHECKING, Dict
 
 import numpy as np
 import torch
@@ -7,21 +10,17 @@ import torch
 from mmcausal.visualization.features import by_rank, class_means
 from mmcausal.visualization.style import LINE_COLORS, MARKERS, SHOT_COLORS
 
-NUM_BINS = 15  # of calibration, as Guo et al., ICML 2017
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NUM_BINS = 15  # as in Guo et al., ICML 2017
 
 
-def draw_class_accuracy(axes: Any, labels: np.ndarray, predictions: Dict[str, np.ndarray],
+def draw_class_accuracy(axes: 'Axes', labels: np.ndarray, predictions: Dict[str, np.ndarray],
                         class_counts: np.ndarray) -> None:
-    """Accuracy of each class, by rank.
-
-    Args:
-        axes: Matplotlib axes.
-        labels: (N,).
-        predictions: Predicted classes (N,) of each classifier, by name.
-        class_counts: Training images of each class (C,).
-    """
+    """Draw the accuracy of each class by rank, for one or more classifiers; ``predictions`` has their names."""
     num_classes = len(class_counts)
-    window = max(num_classes // 20, 1)  # so many classes are noisy
+    window = max(num_classes // 20, 1)  # curves of many classes are noisy
     for (name, predicted), color, marker in zip(predictions.items(), LINE_COLORS[1:], MARKERS):
         accuracy = 100 * class_means((predicted == labels).astype(float), labels, num_classes)[by_rank(class_counts)]
         axes.plot(accuracy, marker, markersize=3, color=color, alpha=0.35 if window > 1 else 1)
@@ -34,9 +33,9 @@ def draw_class_accuracy(axes: Any, labels: np.ndarray, predictions: Dict[str, np
 
 
 def shot_confusion(labels: np.ndarray, predictions: np.ndarray, groups: Dict[str, np.ndarray]) -> np.ndarray:
-    """Share of each group's images, in percent, that are right, or wrong within each group: (G, 1 + G).
+    """Return the confusion (G, 1 + G) of shot groups, in percent of the images of each group.
 
-    Row g is a group of true classes; column 0 is what is right, column 1 + h what is taken for a wrong class of h.
+    Row g is the group of the true class. Column 0 is right, column 1 + h is predicted as a wrong class of group h.
     """
     rows = []
     for group in groups.values():
@@ -47,8 +46,8 @@ def shot_confusion(labels: np.ndarray, predictions: np.ndarray, groups: Dict[str
     return np.array(rows)
 
 
-def draw_confusion(axes: Any, labels: np.ndarray, predictions: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
-    """Where each shot group's images go: right, or to a wrong class of which group."""
+def draw_confusion(axes: 'Axes', labels: np.ndarray, predictions: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
+    """Draw :func:`shot_confusion` as a matrix."""
     shares = shot_confusion(labels, predictions, groups)
     axes.imshow(shares, cmap='cividis', vmin=0, vmax=100, aspect='auto')
     for row, column in np.ndindex(*shares.shape):
@@ -61,7 +60,7 @@ def draw_confusion(axes: Any, labels: np.ndarray, predictions: np.ndarray, group
 
 
 def calibration_errors(probs: np.ndarray, labels: np.ndarray, groups: Dict[str, np.ndarray]) -> Dict[str, float]:
-    """Expected calibration error in percent of each group's images, by torchmetrics; probs (N, C), labels (N,)."""
+    """Return the expected calibration error of each shot group, in percent; groups without an image are left out."""
     from torchmetrics.functional.classification import multiclass_calibration_error
     errors = {}
     for name, group in groups.items():
@@ -72,8 +71,8 @@ def calibration_errors(probs: np.ndarray, labels: np.ndarray, groups: Dict[str, 
     return errors
 
 
-def draw_reliability(axes: Any, probs: np.ndarray, labels: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
-    """Accuracy against confidence in each shot group, with its expected calibration error."""
+def draw_reliability(axes: 'Axes', probs: np.ndarray, labels: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
+    """Draw accuracy over confidence in each shot group, with its expected calibration error."""
     confidence, correct = probs.max(1), probs.argmax(1) == labels
     bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
     axes.plot([0, 1], [0, 100], color='#999999', linewidth=0.8)

@@ -1,45 +1,47 @@
-"""One self-contained HTML page about one trained classifier; it opens from disk, without a network."""
+"""Self-contained HTML report about one trained classifier, which opens from disk without a network."""
 import base64
 import html
 import io
 import json
 from pathlib import Path
 from string import Template
-from typing import Any, Collection, Dict, List, Sequence
+from typing import TYPE_CHECKING, Collection, Dict, List, Sequence
 
 import numpy as np
 
 from mmcausal.visualization.features import class_means
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TEMPLATE = Path(__file__).with_name('report.html')
 CAPTIONS = {
     'class_accuracy': 'Accuracy of each class, most frequent first. With many classes, the lines average neighbours.',
-    'alpha_sweep': 'Accuracy of the shot groups by alpha.',
-    'feature_norms': 'Mean length of the feature, by class rank.',
-    'weight_norms': 'Length of the classifier weight, by class rank.',
+    'alpha_sweep': 'Accuracy of the shot groups over alpha.',
+    'feature_norms': 'Mean length of the features, by class rank.',
+    'weight_norms': 'Length of the classifier weights, by class rank.',
     'direction_cosines': 'Cosine of features and head direction, by shot group.',
-    'decomposition': 'Features along the head direction and across it, one dot a class.',
-    'confusion': 'Where the images of each shot group go.',
-    'reliability': 'Accuracy by confidence, and expected calibration error, by shot group.',
-    'grad_cam': 'Where the network looks for the class that it predicts (Grad-CAM). The first images of the two most '
-                'frequent and the two rarest classes, under their true class.',
-}
+    'decomposition': 'Features along the head direction and across it, one dot per class.',
+    'confusion': 'Predictions for the images of each shot group: right, or a wrong class of each group.',
+    'reliability': 'Accuracy over confidence, and expected calibration error, by shot group.',
+    'grad_cam': 'Image regions behind the predicted class (Grad-CAM), for the first images of the two most frequent '
+                'and the two rarest classes, with their true class.'}
 
 
 def class_columns(classifiers: Collection[str]) -> List[str]:
-    """Headings of :func:`class_rows`, for the names of one or two classifiers."""
+    """Return the headings of :func:`class_rows`, for the names of one or two classifiers."""
     gain = ['gain'] if len(classifiers) > 1 else []
     return ['class', 'shot', 'train images', 'test images', *classifiers, *gain]
 
 
 def class_rows(names: Sequence[str], class_counts: np.ndarray, groups: Dict[str, np.ndarray], labels: np.ndarray,
                predictions: Dict[str, np.ndarray]) -> List[list]:
-    """A row for each class: name, shot group, training and test images, accuracies in percent, difference of two.
+    """Return a row per class: name, shot group, training and test images, accuracies in percent, their difference.
 
-    ``predictions``: the classes (N,) predicted for labels (N,), by total effect and, if at all, by TDE. An accuracy is
-    None where there is no test image.
+    ``predictions`` are the classes (N,) predicted for labels (N,) by total effect and, optionally, by TDE. Accuracies
+    of classes without a test image are None.
     """
-    shots = {label: name for name, group in groups.items() for label in np.flatnonzero(group)}
+    shots = {label: name for name, group in groups.items() for label in np.flatnonzero(group).tolist()}
     tested = np.bincount(labels, minlength=len(names))
     accuracies = [100 * class_means((predicted == labels).astype(float), labels, len(names))
                   for predicted in predictions.values()]
@@ -54,7 +56,7 @@ def class_rows(names: Sequence[str], class_counts: np.ndarray, groups: Dict[str,
 
 
 def shot_table(accuracies: Dict[str, Dict[str, float]]) -> str:
-    """HTML table of the shot groups' accuracies, a row for each classifier."""
+    """Return an HTML table of the accuracy of each shot group, with a row per classifier."""
     groups = list(next(iter(accuracies.values())))
     head = ''.join(f'<th>{html.escape(group)}</th>' for group in groups)
     lines = []
@@ -64,8 +66,8 @@ def shot_table(accuracies: Dict[str, Dict[str, float]]) -> str:
     return f'<table id="shots"><tr><th>top-1, %</th>{head}</tr>{"".join(lines)}</table>'
 
 
-def picture(name: str, figure: Any) -> str:
-    """HTML figure with the picture inside it."""
+def picture(name: str, figure: 'Figure') -> str:
+    """Return an HTML figure with the plot and its caption embedded."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
     caption = CAPTIONS[name]
@@ -76,29 +78,27 @@ def picture(name: str, figure: Any) -> str:
 
 
 def report_page(title: str, summary: str, config_name: str, config: str, accuracies: Dict[str, Dict[str, float]],
-                figures: Dict[str, Any], rows: List[list]) -> str:
-    """The page.
+                figures: Dict[str, 'Figure'], rows: List[list]) -> str:
+    """Return the HTML page.
 
     Args:
         title, summary: Plain text.
         config_name, config: Name and text of the config.
-        accuracies: Of the shot groups, for each classifier, by its name in the table of classes too.
-        figures: Matplotlib figures, by the names of ``CAPTIONS``.
-        rows: What :func:`class_rows` returns.
+        accuracies: Accuracy of each shot group by classifier; its names are also headings of the table of classes.
+        figures: Matplotlib figures by the names in ``CAPTIONS``.
+        rows: Result of :func:`class_rows`.
     """
     ordered = [name for name in CAPTIONS if name in figures]
     groups = [group for group in ('many', 'medium', 'few') if any(row[1] == group for row in rows)]
 
-    def embedded(value: Any) -> str:  # a name like </script> must not end the script
+    def embedded(value: list) -> str:  # a name like </script> must not end the script
         return json.dumps(value).replace('<', '\\u003c')
 
     return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
-        title=html.escape(title),
-        summary=html.escape(summary),
+        title=html.escape(title), summary=html.escape(summary),
         shots=shot_table(accuracies),
         pictures='\n'.join(picture(name, figures[name]) for name in ordered),
         options=''.join(f'<option>{group}</option>' for group in groups),
-        config_name=html.escape(config_name),
-        config=html.escape(config),
+        config_name=html.escape(config_name), config=html.escape(config),
         columns=embedded(class_columns(accuracies)),
         rows=embedded(rows))

@@ -1,30 +1,29 @@
-"""The look that all pictures share."""
+"""Common style of all plots."""
 import io
-from typing import Any, Dict, Tuple
+from typing import TYPE_CHECKING, Tuple, Union
 
 import numpy as np
 
-# Okabe and Ito's colours, which the colour-blind tell apart
-SHOT_COLORS: Dict[str, str] = dict(many='#0072B2', medium='#009E73', few='#D55E00', overall='#000000',
-                                   prior='#CC79A7')
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The colour-blind safe palette of Okabe and Ito
+SHOT_COLORS = dict(many='#0072B2', medium='#009E73', few='#D55E00', overall='#000000', prior='#CC79A7')
 LINE_COLORS = ('#7f7f7f', '#56B4E9', '#D55E00', '#CC79A7', '#E69F00')
 MARKERS = ('s', 'o', '^', 'D', 'v')
-STYLE = {
-    'font.size': 8,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.grid': True,
-    'grid.color': '#e6e6e6',
-    'axes.axisbelow': True,
-}
+STYLE: dict = {'font.size': 8, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
+               'grid.color': '#e6e6e6', 'axes.axisbelow': True}
 COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
 
 
 def paper_figure(columns: int = 1, rows: int = 1,
-                 panel: Tuple[float, float] = (COLUMN_WIDTH, HEIGHT)) -> Tuple[Any, Any]:
-    """A figure of panels, each as wide as a paper's column unless ``panel`` gives its size in inches, and its axes.
+                 panel: Tuple[float, float] = (COLUMN_WIDTH, HEIGHT)) -> Tuple['Figure', Union['Axes', np.ndarray]]:
+    """Return a figure without a window, and its axes: an array of them if there are several.
 
-    It belongs to no window.
+    Args:
+        columns, rows: Number of panels in each direction.
+        panel: Width and height of a panel in inches. By default as wide as a column of a paper.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -33,8 +32,8 @@ def paper_figure(columns: int = 1, rows: int = 1,
         return figure, figure.subplots(rows, columns)
 
 
-def to_image(figure: Any) -> np.ndarray:
-    """A figure as an RGB image (H, W, 3) of bytes, as MMEngine's ``Visualizer.add_image`` takes it."""
+def to_image(figure: 'Figure') -> np.ndarray:
+    """Return a figure as an RGB image (H, W, 3) of uint8, the format of MMEngine's ``Visualizer.add_image``."""
     from matplotlib.image import imread
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')

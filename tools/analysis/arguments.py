@@ -76,7 +76,7 @@ def add_alphas_argument(parser: argparse.ArgumentParser, default: Sequence[float
 
 def add_sweep_arguments(parser: argparse.ArgumentParser, metrics: Sequence[str], default: str) -> None:
     parser.add_argument('--select', choices=metrics, default=default, help='metric to choose a value by')
-    parser.add_argument('--out', type=Path, help='JSON file for the results; plots go beside it')
+    parser.add_argument('--out', type=Path, help='JSON file for the results; plots are written beside it')
     parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
 
 

@@ -1,8 +1,8 @@
-"""Compare a folder of images with the lists of a config, before a long training finds out.
+"""Check a folder of images against the lists of a config before a long training.
 
-For ImageNet-LT, Places-LT and iNaturalist configs: reads the list of every split, says how many images and classes it
-has and its md5 sum, and looks at each image once. A list that is missing or is not the config's, and images that are
-missing, empty, cut short or no images, are named; the exit status is 1 where there are any.
+For ImageNet-LT, Places-LT and iNaturalist configs: reads the list of each split, prints its number of images and
+classes and its md5 sum, and checks each image once. Reports lists that are missing or differ from the config's, and
+images that are missing, empty, truncated or not images. The exit status is 1 if there are any.
 """
 import argparse
 import hashlib
@@ -27,17 +27,17 @@ JPEG_START, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1024
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument('--show', type=int, default=10, help='how many unreadable images to name for each split')
-    parser.add_argument('--out', type=Path, help='file for the names of all unreadable images')
+    parser.add_argument('--show', type=int, default=10, help='number of unreadable images to print for each split')
+    parser.add_argument('--out', type=Path, help='file for the paths of all unreadable images')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     return parser.parse_args()
 
 
 def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
-    """What builds the data set of each split; a split that is another's twin is left out."""
+    """Return the config of each split's dataset, without splits that repeat another."""
     splits: Dict[str, Dict[str, Any]] = {}
     for split in SPLITS:
-        if cfg[f'{split}_dataloader'] is None:  # a config that only tests
+        if cfg[f'{split}_dataloader'] is None:  # the config only tests
             continue
         dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
         try:
@@ -45,18 +45,18 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
         except KeyError as error:  # misspelt
             sys.exit(f'the {split} split: {error.args[0]}')
         if kind is None or not issubclass(kind, ImageList):
-            sys.exit(f"the {split} split is a {dataset['type']}, not a list of images")
+            sys.exit(f"the {split} split must be an ImageList, but is a {dataset['type']}")
         if dataset not in splits.values():
             splits[split] = dataset
     return splits
 
 
 def build_list(split: str, arguments: Dict[str, Any]) -> Optional[ImageList]:
-    """The data set of a split, or None, and why, where its list is refused."""
+    """Build the dataset of a split; if its list is wrong, print the error and return ``None``."""
     try:
         return DATASETS.build(arguments)
     except (OSError, ValueError) as error:
-        print(f'{split}: {error}\n  its images were not looked at')
+        print(f'{split}: {error}\n  its images were not checked')
         return None
 
 
@@ -65,13 +65,13 @@ def describe_list(dataset: ImageList) -> str:
     paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
     repeated = len(paths) - len(set(paths))
     md5 = hashlib.md5(Path(dataset.ann_file).read_bytes()).hexdigest()
-    compared = 'as the config has it' if dataset.md5 else 'compared with none'
+    compared = 'as in the config' if dataset.md5 else 'not in the config'
     return (f'{len(dataset)} images of {len(set(labels.tolist()))} classes, '
-            + (f'{repeated} of them listed before, ' if repeated else '') + f'md5 {md5}, {compared}')
+            + (f'{repeated} of them repeated, ' if repeated else '') + f'md5 {md5}, {compared}')
 
 
 def find_fault(path: str) -> Optional[str]:
-    """Why the image cannot be read, as far as its first and last bytes tell, or None."""
+    """Return the reason why the image cannot be read, judged by its first and last bytes, or ``None``."""
     try:
         with open(path, 'rb') as file:
             start = file.read(len(JPEG_START))
@@ -83,14 +83,14 @@ def find_fault(path: str) -> Optional[str]:
     if size == 0:
         return 'empty'
     if start == JPEG_START and JPEG_END not in tail:
-        return 'cut short: a JPEG without its end-of-image marker'
+        return 'truncated: a JPEG without its end-of-image marker'
     if not cv2.haveImageReader(path):
-        return 'no image that OpenCV knows, by its first bytes'
+        return 'not an image that OpenCV can read, by its first bytes'
     return None
 
 
 def find_faults(dataset: ImageList) -> Dict[str, str]:
-    """Why, by path, images of a data set cannot be read."""
+    """Return the unreadable images of a dataset by path, each with the reason."""
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
     faults = {path: find_fault(path) for path in track_iter_progress(paths)}
     return {path: fault for path, fault in faults.items() if fault}

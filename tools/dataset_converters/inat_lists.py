@@ -1,4 +1,4 @@
-"""Turn annotations of iNaturalist (train2018.json, val2018.json) into a list of images for mmcausal.ImageList."""
+"""Convert annotations of iNaturalist (train2018.json, val2018.json) to a list of images for mmcausal.ImageList."""
 import argparse
 import json
 from pathlib import Path

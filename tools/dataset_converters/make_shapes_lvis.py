@@ -1,4 +1,4 @@
-"""Makes the long-tailed shapes: images and LVIS annotations on which a detector can be trained on a CPU."""
+"""Generate the long-tailed shapes: images and LVIS annotations to train a detector on a CPU."""
 import argparse
 import json
 import sys
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-classes', type=int, default=24, help='pairs of texture and shape, at most 60')
     parser.add_argument('--imbalance-ratio', type=float, default=100, help='most frequent class over rarest')
     parser.add_argument('--image-size', type=int, default=320, help='width and height in pixels')
-    parser.add_argument('--seed', type=int, default=0, help='of everything that is drawn')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all random choices')
     return parser.parse_args()
 
 

@@ -65,7 +65,8 @@ class OLTRHead(ClassifierHead):
         places: Height times width of the feature map.
         classifier: Config of the layer; by default a capsule classifier with one head, as in the source.
         centroid_weight: Weight of the second loss.
-        init_cfg, **kwargs: As in :class:`ClassifierHead`.
+        init_cfg: As in :class:`ClassifierHead`.
+        **kwargs: As in :class:`ClassifierHead`.
 
     Raises:
         ValueError: A negative weight, or a feature map of another size.

@@ -1,0 +1,52 @@
+"""Accuracy by shot group against counting by hand."""
+import pytest
+import torch
+
+from mmcausal.evaluation import ShotAccuracy
+
+
+def evaluate(labels, predictions, **kwargs):
+    metric = ShotAccuracy(**kwargs)
+    metric.process(None, [dict(gt_label=torch.tensor([y]), pred_label=torch.tensor([p]))
+                          for y, p in zip(labels, predictions)])
+    return metric.evaluate(len(labels))
+
+
+def test_shots_against_counting_by_hand():
+    # counts 500 and 101 are many, 100 and 20 medium, 19 few; class accuracies 50, 0, 100, -, 100
+    result = evaluate([0, 0, 1, 2, 4, 4, 4], [0, 1, 0, 2, 4, 4, 4], class_counts=[500, 101, 100, 20, 19],
+                      classwise=True)
+    assert result['shot/many'] == 25 and result['shot/medium'] == 100 and result['shot/few'] == 100
+    assert result['shot/overall'] == pytest.approx(500 / 7)
+    assert result['shot/classwise'][:3] == [50, 0, 100]
+
+
+def test_accuracy_under_another_prior_by_hand():
+    # class accuracies 50, 0, 100, -
+    arguments = dict(labels=[0, 0, 1, 2], predictions=[0, 1, 0, 2], class_counts=[500, 300, 100, 50])
+    assert evaluate(**arguments, class_prior='train')['shot/prior'] == pytest.approx((250 + 100) / 9)
+    assert evaluate(**arguments, class_prior=[0, 1, 3, 7])['shot/prior'] == pytest.approx(75)
+    for prior in ([1, 1], [1, 1, -1, 1], [0, 0, 0, 0], [1, 1, float('nan'), 1]):
+        with pytest.raises(ValueError, match="class_prior must be 'train' or 4 weights"):
+            evaluate(**arguments, class_prior=prior)
+
+
+def test_a_prior_that_says_nothing():
+    for prior in ('uniform', 3, [[1, 2]], ['a', 'b']):
+        with pytest.raises(ValueError, match="class_prior must be 'train' or"):
+            ShotAccuracy(class_prior=prior)
+    with pytest.raises(ValueError, match='all its weight to classes without a tested image'):
+        evaluate([0], [0], class_counts=[9, 9], class_prior=[0, 1])
+
+
+def test_a_group_without_classes_is_left_out():
+    assert set(evaluate([0, 1], [0, 0], class_counts=[500, 300])) == {'shot/overall', 'shot/many'}
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match='few must not be above many'):
+        ShotAccuracy(many=5, few=20)
+    with pytest.raises(ValueError, match='needs the training samples per class'):
+        evaluate([0], [0])
+    with pytest.raises(ValueError, match=r'labels must be in \[0, 1\), the range of class_counts, but got 3 to 3'):
+        evaluate([3], [0], class_counts=[5])

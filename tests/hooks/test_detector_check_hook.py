@@ -1,0 +1,30 @@
+"""The number of classes of a detector and of its data."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.runners import shapes_cfg
+from mmengine.runner import Runner
+
+from mmcausal.hooks import DetectorCheckHook
+
+
+def test_number_of_classes_must_fit_all_data_before_the_first_iteration(shapes, tmp_path):
+    cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path)
+    for head in cfg.model.roi_head.bbox_head:
+        head.num_classes = 23
+    with pytest.raises(ValueError, match=r'`num_classes` \(23\) in Shared2FCBBoxHead'):
+        Runner.from_cfg(cfg).train()
+    cfg.experiment_name += '_test'
+    with pytest.raises(ValueError, match=r'`num_classes` \(23\) in Shared2FCBBoxHead'):
+        Runner.from_cfg(cfg).test()
+
+    def loader(num_classes):
+        return SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=tuple(range(num_classes)))))
+
+    model = torch.nn.Module()
+    model.num_classes = 24
+    runner = SimpleNamespace(model=model, val_loop=object(), train_dataloader=loader(24), val_dataloader=loader(20))
+    runner.logger = None
+    with pytest.raises(ValueError, match=r'`num_classes` \(24\).* does not matches .* 20'):
+        DetectorCheckHook().before_train(runner)  # the validation data, before the first epoch

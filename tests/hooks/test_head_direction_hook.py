@@ -1,0 +1,155 @@
+"""When the head direction is updated, by one process and by two ranks."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.commands import CONFIGS
+from helpers.runners import digits_runner
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+
+from mmcausal.hooks import HeadDirectionHook
+from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
+
+
+def recorded_means(runner):
+    """Return a list that collects the batch means of the classifier's input."""
+    means = []
+    runner.model.head.fc.register_forward_pre_hook(
+        lambda layer, inputs: means.append(inputs[0].detach().mean(0)) if layer.training else None)
+    return means
+
+
+def test_direction_in_a_real_run(tmp_path):
+    runner = digits_runner(tmp_path)
+    means = recorded_means(runner)
+    runner.train()
+    layer = runner.model.head.fc
+    expected = torch.zeros(256)
+    for mean in means:
+        expected = 0.9 * expected + 0.1 * mean  # 'auto' is SGD's momentum
+    torch.testing.assert_close(layer.mean_feature, expected)
+    assert layer.num_updates == len(means) == 8
+    assert next(p for p in runner.model.parameters() if p.ndim == 4).is_contiguous(memory_format=torch.channels_last)
+
+    saved = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
+    assert torch.equal(saved['head.fc.mean_feature'], layer.mean_feature)
+    assert 'head.fc.observed' not in saved
+
+
+def test_gradient_accumulation_moves_once_a_step(tmp_path):
+    runner = digits_runner(tmp_path, **{'optim_wrapper.accumulative_counts': 4})
+    runner.train()
+    assert runner.model.head.fc.num_updates == 2
+
+
+@pytest.mark.parametrize('optimizer, momentum', [
+    (lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.5), 0.5),
+    (lambda params: torch.optim.AdamW(params, betas=(0.8, 0.99)), 0.8),
+])
+def test_auto_momentum_is_the_optimisers(optimizer, momentum):
+    wrapper = OptimWrapper(optimizer([torch.nn.Parameter(torch.zeros(1))]))
+    layer = DeconfoundLinear(8, 6)
+    runner = SimpleNamespace(model=layer, optim_wrapper=wrapper)
+    hook = HeadDirectionHook()
+    hook.before_train(runner)
+    layer(torch.ones(3, 8))
+    hook.after_train_iter(runner, 0)
+    torch.testing.assert_close(layer.mean_feature, torch.full((8, ), 1 - momentum))
+
+
+def test_optimiser_without_momentum_is_refused():
+    wrapper = OptimWrapper(torch.optim.Adagrad([torch.nn.Parameter(torch.zeros(1))]))
+    with pytest.raises(ValueError, match='neither momentum nor betas in Adagrad'):
+        HeadDirectionHook().before_train(SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=wrapper))
+
+
+def test_several_optimisers_are_refused():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD([parameter], lr=0.1, momentum=0.9)))
+    for momentum in ('auto', 0.9):
+        with pytest.raises(ValueError, match=r"one optimiser, but got an OptimWrapperDict of \['a'\]"):
+            HeadDirectionHook(momentum).before_train(
+                SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=wrapper))
+
+
+def test_bad_use(tmp_path):
+    for momentum in (1., -0.1, 'adam', None, True):
+        with pytest.raises(ValueError, match='momentum must be a number in'):
+            HeadDirectionHook(momentum)
+    without = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
+    with pytest.raises(ValueError, match='found neither momentum nor betas in SGD'):
+        HeadDirectionHook().before_train(SimpleNamespace(model=DeconfoundLinear(8, 6), optim_wrapper=without))
+    runner = SimpleNamespace(model=torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match='needs a model with a TDELinear such as DeconfoundLinear, .* got Linear'):
+        HeadDirectionHook().before_train(runner)
+
+
+def test_num_classes_must_fit_the_data(tmp_path):
+    runner = digits_runner(tmp_path, **{'model.head.num_classes': 9})
+    with pytest.raises(ValueError, match='the classifier has 9 classes, and the training data 10'):
+        runner.train()
+    baseline = Config.fromfile(CONFIGS / 'digits_lt' / 'linear_small_ir100.py')
+    baseline.merge_from_dict({'model.head.num_classes': 9, 'work_dir': str(tmp_path), 'experiment_name': 'baseline'})
+    with pytest.raises(AssertionError, match=r'`num_classes` \(9\) in LinearClsHead'):  # the host's own check
+        Runner.from_cfg(baseline).train()
+
+
+def observe_on_a_rank(rank, folder):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    layer = DeconfoundLinear(8, 6)
+    hook = HeadDirectionHook(momentum=0.9)
+    runner = SimpleNamespace(model=layer, optim_wrapper=SimpleNamespace(should_update=lambda: True))
+    hook.before_train(runner)
+    for step in range(3):
+        layer(rank_batch(rank, step))
+        hook.after_train_iter(runner, step)
+    torch.save(layer.state_dict(), folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def rank_batch(rank, step):
+    """Return the batch of a rank; sizes differ, and in step 1 the second rank has no sample."""
+    samples = (5, 3) if step != 1 else (4, 0)
+    return torch.arange(1., 8 * samples[rank] + 1).view(-1, 8).cos() + rank + step
+
+
+def observe_foreground_on_a_rank(rank, folder):
+    """A cascade of three stages; in step 1, the second rank has no foreground."""
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    stages = torch.nn.ModuleList(DetectionDeconfoundLinear(8, 6) for _ in range(3))
+    hook = HeadDirectionHook(momentum=0.9)
+    runner = SimpleNamespace(model=stages, optim_wrapper=SimpleNamespace(should_update=lambda: True))
+    hook.before_train(runner)
+    for step in range(3):
+        for index, layer in enumerate(stages):
+            background = torch.full((2, 8), 100.)
+            foreground = rank_batch(rank, step) + index
+            with layer.observing(torch.arange(len(foreground) + 2) < len(foreground)):
+                layer(torch.cat([foreground, background]))
+        hook.after_train_iter(runner, step)
+    torch.save(stages.state_dict(), folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def test_ranks_keep_the_foreground_direction_of_each_stage(tmp_path):
+    torch.multiprocessing.spawn(observe_foreground_on_a_rank, (tmp_path, ), nprocs=2)
+    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    for index in range(3):
+        mean = torch.zeros(8)
+        for step in range(3):
+            mean = 0.9 * mean + 0.1 * (torch.cat([rank_batch(0, step), rank_batch(1, step)]) + index).mean(0)
+        assert torch.equal(ranks[0][f'{index}.mean_feature'], ranks[1][f'{index}.mean_feature'])
+        torch.testing.assert_close(ranks[0][f'{index}.mean_feature'], mean)
+
+
+def test_ranks_keep_the_direction_of_the_whole_batch(tmp_path):
+    torch.multiprocessing.spawn(observe_on_a_rank, (tmp_path, ), nprocs=2)
+    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    mean = torch.zeros(8)
+    for step in range(3):
+        mean = 0.9 * mean + 0.1 * torch.cat([rank_batch(0, step), rank_batch(1, step)]).mean(0)
+    for name in ('mean_feature', 'mean_cosine', 'num_updates'):
+        assert torch.equal(ranks[0][name], ranks[1][name])
+    torch.testing.assert_close(ranks[0]['mean_feature'], mean)

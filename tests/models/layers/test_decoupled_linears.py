@@ -1,0 +1,81 @@
+"""Classifiers that keep the features of stage one, against their formulas."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.runners import head_of, train_stage_two, unchanged
+from torch.nn import functional as F
+
+from mmcausal import functional
+from mmcausal.hooks import ClassPriorHook
+from mmcausal.models import LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
+
+
+def test_learnable_weight_scaling_trains_one_factor_a_class(stage_one, tmp_path):
+    runner = train_stage_two(tmp_path, stage_one.checkpoint, head_of('LWSLinear'))
+    layer = runner.model.head.fc
+    assert unchanged(runner, stage_one) and torch.equal(layer.weight, stage_one.model.head.fc.weight)
+    assert (layer.scale != 1).all()
+    x = torch.randn(5, 256)
+    expected = [[layer.scale[c] * (layer.weight[c] * row).sum() for c in range(10)] for row in x]
+    torch.testing.assert_close(layer(x), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_means_need_a_sample_of_each_class():
+    layer = NCMLinear(4, 3)
+    layer.add_samples(torch.randn(2, 4), torch.tensor([0, 2]))
+    with pytest.raises(ValueError, match='class 1 with count 0'):
+        layer.set_means()
+    with pytest.raises(RuntimeError, match='has no class means'):
+        layer.eval()(torch.randn(1, 4))
+
+
+@pytest.mark.parametrize('exponent', [0., 0.4, 1.])
+def test_tau_norm(exponent):
+    layer, x = TauNormLinear(6, 4, exponent=exponent), torch.randn(5, 6)
+    linear = x @ layer.weight.t()
+    torch.testing.assert_close(layer.train()(x), linear)
+    expected = [[(w * row).sum() / w.pow(2).sum().sqrt()**exponent for w in layer.weight] for row in x]
+    torch.testing.assert_close(layer.eval()(x), torch.tensor(expected))
+    if exponent == 0:
+        torch.testing.assert_close(layer(x), linear)
+    if exponent == 1:
+        torch.testing.assert_close(layer(x), F.linear(x, F.normalize(layer.weight)))
+
+
+@pytest.mark.parametrize('layer', [TauNormLinear(6, 4, exponent=0.7), LWSLinear(6, 4), NCMLinear(6, 4)])
+def test_tde_of_decoupled_classifiers(layer):
+    """They are linear classifiers of other weights, so Eq. 8 holds with these."""
+    if isinstance(layer, NCMLinear):
+        layer.has_means.fill_(True)
+    if isinstance(layer, LWSLinear):
+        torch.nn.init.uniform_(layer.scale)
+    x, mean = torch.randn(5, 6), torch.rand(6)
+    layer.eval().mean_feature.copy_(mean)
+    layer.alpha = 1.5
+    expected = functional.total_direct_effect(x, layer.effective_weight(), mean, 1.5, num_heads=1,
+                                              normalizer=layer.normalizer)
+    torch.testing.assert_close(layer(x), expected)
+    assert not torch.allclose(layer(x), layer.total_effect(x))
+
+
+@pytest.mark.parametrize('tau', [0., 1., 2.])
+def test_post_hoc_logit_adjustment(tau):
+    layer, x, counts = LogitAdjustedLinear(6, 3, tau=tau), torch.randn(5, 6), [90, 9, 1]
+    if tau:
+        with pytest.raises(RuntimeError, match='ClassPriorHook'):
+            layer.eval()(x)
+    loaders = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(class_counts=counts)))
+    ClassPriorHook().before_test(SimpleNamespace(model=layer, test_dataloader=loaders))
+    linear = F.linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(layer.train()(x), linear)
+    torch.testing.assert_close(layer.eval()(x), linear - tau * (torch.tensor(counts) / 100).log())
+    with pytest.raises(ValueError, match='for each of 3 classes'):
+        layer.set_class_counts([1, 2])
+
+
+@pytest.mark.parametrize('layer', [TauNormLinear, LogitAdjustedLinear])
+def test_exponent_and_tau_are_checked(layer):
+    argument = 'exponent' if layer is TauNormLinear else 'tau'
+    with pytest.raises(ValueError, match=f'{argument} must be a number'):
+        layer(4, 3, **{argument: -0.1})

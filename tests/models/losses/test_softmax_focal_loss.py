@@ -1,0 +1,35 @@
+"""Softmax focal loss, against its formula and in detectors."""
+import math
+
+import pytest
+import torch
+from helpers.detectors import losses, scores_of, small_detector
+from torch.nn import functional as F
+
+from mmcausal.models import SoftmaxFocalLoss
+
+
+def test_softmax_focal_loss_equals_its_formula():
+    logits, labels, weight = torch.randn(6, 4), torch.tensor([0, 3, 1, 2, 3, 0]), torch.tensor([1., 1, 0, 2, 1, 1])
+    expected = 0.
+    for row, label, w in zip(logits.tolist(), labels.tolist(), weight.tolist()):
+        p = math.exp(row[label]) / sum(map(math.exp, row))
+        expected -= w * (1 - p)**1.5 * math.log(p) / 5
+    loss = SoftmaxFocalLoss(gamma=1.5, loss_weight=3.)(logits, labels, weight, avg_factor=5)
+    assert loss.item() == pytest.approx(3 * expected, rel=1e-5)
+    plain = SoftmaxFocalLoss(gamma=0.)(logits, labels, weight, avg_factor=6)
+    torch.testing.assert_close(plain, (weight * F.cross_entropy(logits, labels, reduction='none')).mean())
+    certain = torch.tensor([[80., -80.]], requires_grad=True)
+    SoftmaxFocalLoss()(certain, torch.tensor([0])).backward()
+    assert certain.grad.isfinite().all()
+    with pytest.raises(ValueError, match='gamma must be a number'):
+        SoftmaxFocalLoss(gamma=-1)
+
+
+@pytest.mark.parametrize('name', ['cascade_focal_r101', 'cascade_deconfound_r101'])
+def test_softmax_focal_loss_in_a_detector(name):
+    detector = small_detector(name, bbox_head=dict(loss_cls=dict(type='mmcausal.SoftmaxFocalLoss')))
+    total, _ = losses(detector)
+    total.backward()
+    assert total.isfinite()
+    torch.testing.assert_close(scores_of(detector)[1].sum(1), torch.ones(5))

@@ -1,0 +1,74 @@
+"""Losses, arguments and checkpoints that a TDE RoI head accepts or refuses."""
+import pytest
+import torch
+from helpers.detectors import NUM_CLASSES, losses, predict, small_detector
+from helpers.runners import shapes_cfg
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.runner import Runner
+from torch import nn
+from torch.nn import functional as F
+
+
+@ROOT_MODELS.register_module(force=True)
+class SoftmaxFocalLoss(nn.Module):
+    """A loss on C + 1 logits from outside any host."""
+    use_sigmoid = False
+
+    def forward(self, cls_score, label, weight=None, avg_factor=None, reduction_override=None):
+        loss = F.cross_entropy(cls_score, label, reduction='none')
+        return ((1 - (-loss).exp())**2 * loss).sum() / avg_factor
+
+
+def test_any_loss_on_softmax_logits():
+    detector = small_detector('cascade_tde_r101', bbox_head=dict(loss_cls=dict(type='SoftmaxFocalLoss')))
+    assert losses(detector)[0].isfinite()
+
+
+@pytest.mark.parametrize('loss, words', [
+    (dict(type='CrossEntropyLoss', use_sigmoid=True), 'needs a softmax .* CrossEntropyLoss has use_sigmoid=True'),
+    (dict(type='EQLV2Loss', num_classes=NUM_CLASSES), 'EQLV2Loss'),
+    (dict(type='CrossEntropyCustomLoss', use_sigmoid=False, num_classes=NUM_CLASSES), 'activation of its own'),
+])
+def test_losses_without_a_softmax_are_refused(loss, words):
+    with pytest.raises(ValueError, match=words):
+        small_detector('cascade_tde_r101', bbox_head=dict(loss_cls=loss))
+
+
+def test_bad_classifier_arguments():
+    with pytest.raises(ValueError, match='do not split into 3'):
+        small_detector('cascade_tde_r101', classifier=dict(num_heads=3))
+    with pytest.raises(ValueError, match='alpha must be'):
+        small_detector('cascade_tde_r101', classifier=dict(alpha=-1))
+
+
+def test_tde_without_direction_is_an_error():
+    detector = small_detector('cascade_tde_r101')
+    with pytest.raises(RuntimeError, match='HeadDirectionHook.*estimate_direction'):
+        predict(detector)
+
+
+def test_checkpoint_with_other_stages_is_refused():
+    cascade, single = small_detector('cascade_tde_r101'), small_detector('mask-rcnn_tde_r50')
+    two = small_detector('cascade_tde_r101')
+    state = {k: v for k, v in cascade.state_dict().items() if 'bbox_head.2' not in k}
+    with pytest.raises(ValueError, match=r'bbox_head.2.fc_cls.weight has shape \(7, 32\) here, but is not in the'):
+        two.load_state_dict(state, strict=False)
+    with pytest.raises(ValueError, match=r'bbox_head.0.fc_cls.weight has shape \(7, 32\) here, but is not .* and 1'):
+        two.load_state_dict(single.state_dict(), strict=False)
+    two.load_state_dict({k: v for k, v in state.items() if 'roi_head' not in k}, strict=False)  # e.g. a backbone
+
+
+@pytest.mark.parametrize('name', ['cascade_baseline_r18', 'cascade_tde_r18'])
+def test_checkpoint_of_other_stages_or_classes_is_refused(shapes, tmp_path, name):
+    runner = Runner.from_cfg(shapes_cfg(name, shapes, tmp_path))
+    state = runner.model.state_dict()
+    two_stages = {key: value for key, value in state.items() if 'bbox_head.2.' not in key}
+    torch.save(dict(state_dict=two_stages), tmp_path / 'two.pth')
+    with pytest.raises(ValueError, match='not one of this .*bbox_head.2.fc_cls.weight has shape .* here, but is not'):
+        runner.load_checkpoint(str(tmp_path / 'two.pth'))
+    fewer = {key: value[1:] if 'fc_cls.' in key and len(value.shape) and len(value) == 25 else value
+             for key, value in state.items()}
+    torch.save(dict(state_dict=fewer), tmp_path / 'fewer.pth')
+    runner._load_from = str(tmp_path / 'fewer.pth')
+    with pytest.raises(ValueError, match=r'not one of this .*fc_cls.weight has shape \(25, .* here, but \(24, '):
+        runner.test()

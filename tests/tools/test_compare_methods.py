@@ -1,0 +1,106 @@
+"""The comparison of methods: shared trainings, stages in order, scaled schedules, nothing done twice."""
+import json
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers.commands import ROOT
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+BASE = f"_base_ = '{ROOT}/configs/digits_lt/linear_small_ir100.py'\n"
+CONFIGS = {
+    'linear': '',
+    'deconfound': "model = dict(head=dict(type='mmcausal.DeconfoundHead'))\n"
+                  "custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]\n",
+    'deconfound-tde': "model = dict(head=dict(type='mmcausal.DeconfoundHead', alpha=1.))\n"
+                      "custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]\n",
+    'crt': "load_from = 'work_dirs/linear/epoch_60.pth'\nmodel = dict(type='mmcausal.StageTwoClassifier')\n"
+           "train_cfg = dict(max_epochs=1)\ncustom_hooks = [dict(type='mmcausal.RestartClassifierHook')]\n",
+    'tau-norm': "load_from = 'work_dirs/linear/epoch_60.pth'\n"
+                'train_cfg = train_dataloader = optim_wrapper = param_scheduler = None\n'
+                "classifier = dict(type='mmcausal.TauNormLinear')\n"
+                "model = dict(head=dict(type='mmcausal.ClassifierHead', classifier=classifier))\n",
+}
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """The tool on small configs, with its runs in this process; ``table.call`` returns them."""
+    for name, text in CONFIGS.items():
+        (tmp_path / f'{name}.py').write_text(BASE + text)
+    tool = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
+    runs = []
+
+    def run(script, config, arguments, work_dir, args):
+        cfg = Config.fromfile(config)
+        cfg.work_dir, cfg.experiment_name = str(work_dir), f'{config}_{len(runs)}'
+        runs.append((script, cfg))
+        if script == 'train':
+            Runner.from_cfg(cfg).train()
+        else:
+            cfg.load_from = str(arguments[0])
+            metrics = Runner.from_cfg(cfg).test()
+            Path(arguments[2]).write_text(json.dumps(metrics))
+
+    tool['main'].__globals__['run'] = run
+
+    def call(*arguments):
+        runs.clear()
+        monkeypatch.setattr(sys, 'argv', ['table.py', *map(str, arguments), '--work-dir', str(tmp_path / 'runs')])
+        tool['main']()
+        return list(runs)
+
+    return SimpleNamespace(call=call, folder=tmp_path, tool=tool)
+
+
+def test_rows_of_one_protocol(table):
+    out = table.folder / 'results' / 'table.json'
+    configs = [table.folder / f'{name}.py' for name in ('tau-norm', 'crt', 'linear', 'deconfound', 'deconfound-tde')]
+    runs = table.call(*configs, '--seeds', 0, 1, '--epochs', 3, '--out', out)
+    trained = [cfg for script, cfg in runs if script == 'train']
+    # for each seed: linear before its second stages, cRT, and one training with and without TDE
+    assert len(trained) == 6 and len(runs) - len(trained) == 10
+    assert [cfg.train_cfg.max_epochs for cfg in trained] == [3, 3, 1, 1, 3, 3]
+    assert trained[0].param_scheduler.T_max == 3  # 60 of 60 epochs
+    assert trained[2].load_from.endswith('epoch_3.pth') and str(table.folder / 'runs') in trained[2].load_from
+
+    content = json.loads(out.read_text())
+    assert content['command'].startswith('python table.py') and content['commit'] and 'CPU' in content['machine']
+    rows = {Path(row['config']).name: row for row in content['rows']}
+    assert content['epochs'] == 3 and all(len(row['results']) == 2 for row in rows.values())
+    overall = [result['overall'] for result in rows['linear']['results']]
+    line = next(line for line in out.with_suffix('.md').read_text().splitlines() if '/linear`' in line)
+    assert f'{np.mean(overall):.1f} ± {np.std(overall, ddof=1):.1f}' in line
+    assert rows['deconfound']['results'] != rows['deconfound-tde']['results']
+
+    assert table.call(*configs, '--seeds', 0, 1, '--epochs', 3) == []  # nothing twice
+    again = table.call(configs[2], '--epochs', 2)  # other epochs, another run
+    assert [script for script, _ in again] == ['train', 'test']
+
+
+def test_epochs_of_a_schedule_are_scaled(table):
+    cfg = Config.fromfile(ROOT / 'configs' / 'cifar100_lt' / 'ldam-drw_r32_ir100.py')
+    assert cfg.param_scheduler[1].milestones == [120, 160]
+    args = SimpleNamespace(cfg_options={}, epochs=30)
+    scaled = table.tool['load_config'](ROOT / 'configs' / 'cifar100_lt' / 'ldam-drw_r32_ir100.py', 0, args)
+    assert scaled.train_cfg.max_epochs == 30 and scaled.param_scheduler[1].milestones == [18, 24]
+    assert scaled.param_scheduler[0].end == 1 and scaled.custom_hooks[-1].begin == 18
+    progressive = ROOT / 'configs' / 'cifar100_lt' / 'progressively-balanced_r32_ir100.py'
+    assert table.tool['load_config'](progressive, 0, args).train_dataloader.sampler.max_epochs == 30
+    stage_two = table.tool['load_config'](ROOT / 'configs' / 'cifar100_lt' / 'crt_r32_ir100.py', 0, args)
+    assert stage_two.train_cfg.max_epochs == 10
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['nowhere.py'], 'no such config: nowhere.py'),
+    ([__file__, '--epochs', '0'], 'epochs must be at least 1, but got 0'),
+    ([__file__, '--launcher', 'slurm'], 'slurm needs --partition'),
+])
+def test_bad_arguments(table, capsys, arguments, words):
+    with pytest.raises(SystemExit):
+        table.call(*arguments)
+    assert words in capsys.readouterr().err

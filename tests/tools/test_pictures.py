@@ -1,0 +1,23 @@
+"""Plots of a trained classifier, as users draw them, and the features stored for them."""
+import sys
+
+import numpy as np
+import torch
+from helpers.commands import BASELINE, ROOT, run
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+
+def test_stored_features_are_those_of_a_test_to_the_last_bit(linear_checkpoint, tmp_path):
+    run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--split', 'test', '--features',
+        tmp_path / 'store', '--out-dir', tmp_path / 'pictures')
+    cfg = Config.fromfile(ROOT / BASELINE)
+    cfg.work_dir, cfg.load_from = str(tmp_path), str(linear_checkpoint)
+    runner, inputs, threads = Runner.from_cfg(cfg), [], torch.get_num_threads()
+    runner.model.head.fc.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
+    torch.set_num_threads(1)  # as the tool's
+    try:
+        runner.test()
+    finally:
+        torch.set_num_threads(threads)
+    assert np.array_equal(np.load(tmp_path / 'store' / 'features.npy'), torch.cat(inputs).numpy())

@@ -1,0 +1,22 @@
+"""The report of a work directory, as users write it."""
+import sys
+
+from helpers.commands import BASELINE, run
+
+
+def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
+    tool = [sys.executable, 'tools/analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store']
+    output = run(*tool, '--split', 'test', '--alpha', '0.5', '--out', tmp_path / 'report.html')
+    assert f'Report: {tmp_path}/report.html' in output
+    page = (tmp_path / 'report.html').read_text()
+    assert page.count('src="data:image/png') == 9 and 'TDE, alpha 0.5' in page and 'few' in page
+    assert '"train images", "test images", "total effect", "TDE, alpha 0.5", "gain"]' in page
+    assert 'must hold the config of one training' in run(*tool[:2], tmp_path, status=1)
+
+
+def test_report_without_a_direction(linear_checkpoint, tmp_path):
+    output = run(sys.executable, 'tools/analysis/report.py', linear_checkpoint.parent, '--features', tmp_path / 'store',
+                 '--config', BASELINE, '--checkpoint', linear_checkpoint, '--out', tmp_path / 'report.html')
+    assert 'no head direction' in output
+    page = (tmp_path / 'report.html').read_text()
+    assert '"train images", "test images", "total effect"]' in page and 'over alpha' not in page

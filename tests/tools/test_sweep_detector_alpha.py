@@ -1,0 +1,72 @@
+"""A sweep over the alpha of a detector, with and without background exemption, as users run it."""
+import json
+import sys
+
+import pytest
+import torch
+from helpers.commands import run
+from helpers.runners import shapes_cfg
+from mmengine.runner import Runner
+
+from mmcausal.datasets.shapes import make_shapes_dataset
+
+FIGURES = ('AP', 'APr', 'APc', 'APf')
+
+
+def test_sweep_of_a_detector_equals_single_tests(shapes, tmp_path):
+    cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path / 'work')
+    cfg.val_evaluator.metric = cfg.test_evaluator.metric = 'bbox'
+    cfg.train_cfg.val_interval = 2
+    Runner.from_cfg(cfg).train()
+    config = tmp_path / 'tde.py'
+    cfg.dump(config)
+    checkpoint = tmp_path / 'work' / 'epoch_1.pth'
+    sweep = [sys.executable, 'tools/analysis/sweep_detector_alpha.py', config, checkpoint, '--features',
+             tmp_path / 'store', '--dtype', 'float32', '--alphas', '0', '1.5', '--out', tmp_path / 'sweep.json']
+    assert 'no longer a result on them' in run(*sweep, status=1)
+    assert 'Proposals of 24 images' in run(*sweep, '--i-know-this-is-test')
+    cfg.load_from = str(checkpoint)
+    for point in json.loads((tmp_path / 'sweep.json').read_text())['points']:
+        cfg.model.roi_head.classifier.alpha = point['alpha']
+        cfg.experiment_name = f"single_{point['alpha']}"
+        single = Runner.from_cfg(cfg).test()
+        for figure in ('AP', 'APr', 'APc', 'APf'):
+            value = single[f'lvis/bbox_{figure}']  # -1 where there is no ground truth
+            assert point[figure] == (value if value < 0 else pytest.approx(100 * value, abs=0.02))
+
+
+def test_without_background_exemption(tmp_path):
+    shapes = tmp_path / 'shapes'
+    make_shapes_dataset(shapes, num_train=24, num_val=24, imbalance_ratio=10, image_size=160)
+    cfg = shapes_cfg('cascade_tde_r18', shapes, tmp_path / 'work')
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        evaluator.update(metric='bbox', iou_thrs=0.01)  # or nothing untrained would ever be found
+    cfg.model.test_cfg.rcnn.update(score_thr=0., max_per_img=300)
+    cfg.dump(tmp_path / 'tde.py')
+    runner = Runner.from_cfg(cfg)
+    for head in runner.model.roi_head.bbox_head:
+        head.fc_cls.observe(torch.rand(4, head.fc_cls.in_features), torch.ones(4, dtype=torch.bool))
+        head.fc_cls.update_direction(0.)
+    torch.save(runner.model.state_dict(), tmp_path / 'random.pth')
+
+    sweep = [sys.executable, 'tools/analysis/sweep_detector_alpha.py', tmp_path / 'tde.py', tmp_path / 'random.pth',
+             '--i-know-this-is-test', '--features', tmp_path / 'store', '--dtype', 'float32', '--alphas', '0', '1.5']
+    run(*sweep, '--out', tmp_path / 'exempt.json')
+    output = run(*sweep, '--out', tmp_path / 'not_exempt.json', '--no-exempt-background')
+    assert 'Proposals of' not in output and (tmp_path / 'not_exempt.png').stat().st_size > 10000
+    exempt, not_exempt = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('exempt', 'not_exempt'))
+    assert exempt['exempt_background'] == [True] * 3 and not_exempt['exempt_background'] == [False] * 3
+    assert set(not_exempt['auto_alphas']) == {'auto of stage 0', 'auto of stage 1', 'auto of stage 2'}
+    assert not_exempt['chosen']['best'] in (0, 1.5) and not_exempt['identity'] == exempt['identity']
+    assert exempt['points'][0] == not_exempt['points'][0] and exempt['points'][1] != not_exempt['points'][1]
+
+    cfg.load_from = str(tmp_path / 'random.pth')
+    cfg.model.roi_head.classifier.update(alpha=1.5, exempt_background=False)
+    cfg.experiment_name = 'single'
+    single = Runner.from_cfg(cfg).test()
+    for figure in FIGURES:
+        value = single[f'lvis/bbox_{figure}']
+        assert not_exempt['points'][1][figure] == (value if value < 0 else pytest.approx(100 * value, abs=1e-4))
+
+    output = run(*sweep, '--num-images', '4', status=1)
+    assert 'holds features of another dataset' in output and 'Traceback' not in output
