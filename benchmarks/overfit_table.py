@@ -19,7 +19,7 @@ NUM_CLASSES = 1203
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('ann_file', type=Path, help='annotations in LVIS v1 format')
-    parser.add_argument('images', type=Path, help='folder of the images, which holds the path in their coco_url')
+    parser.add_argument('images', type=Path, help='folder of the images; the path in their coco_url is relative to it')
     parser.add_argument('--epochs', type=int, default=48)
     parser.add_argument('--image-size', type=int, default=416, help='longer side, in pixels')
     parser.add_argument('--seed', type=int, default=0)
