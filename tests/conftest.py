@@ -10,7 +10,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-collect_ignore = ['helpers', 'saved']  # no doctests in them
+# No doctests here. Files of one name, as conftest.py, could not be imported side by side for doctests.
+collect_ignore = ['helpers', 'saved']
+collect_ignore_glob = ['*conftest.py']
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,7 @@ def test_missing_or_old_host_is_named(host, module):
     assert re.search(rf'ImportError: mmcausal needs {host}>=.*found {host} 0.1.2', old.stderr), old.stderr
 
 
-# A config names a component whose host is not there
+# A config with a component of a missing host
 BUILD = """
 from mmengine.registry import {registry} as registry, init_default_scope
 registry.build(dict(type='mmcausal.{name}'))

@@ -1,6 +1,8 @@
 _base_ = './linear_r32_ir100.py'
-# The focal loss of Cui et al., CVPR 2019: no weights of positives (alpha), and classes as rare as they are at first
+# The focal loss of Cui et al., CVPR 2019: gamma 1, no weights of positives (alpha), and a dense layer that starts with
+# Glorot weights and a bias by which each class has the probability 1 / C, without weight decay of that bias
 model = dict(
     head=dict(
-        loss=dict(_delete_=True, type='FocalLoss', alpha=0.5, loss_weight=2.),
-        init_cfg=dict(_delete_=True, type='Normal', layer='Linear', std=0.01, bias_prob=0.01)))
+        loss=dict(_delete_=True, type='FocalLoss', gamma=1., alpha=0.5, loss_weight=2.),
+        init_cfg=dict(_delete_=True, type='Xavier', layer='Linear', distribution='uniform', bias_prob=0.01)))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'head.fc.bias': dict(decay_mult=0.)}))

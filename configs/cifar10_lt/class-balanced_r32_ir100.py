@@ -1,3 +1,5 @@
 _base_ = './linear_r32_ir100.py'
-model = dict(head=dict(loss=dict(_delete_=True, type='mmcausal.ClassBalancedLoss', loss=dict(type='CrossEntropyLoss'))))
+model = dict(
+    head=dict(
+        loss=dict(_delete_=True, type='mmcausal.ClassBalancedLoss', loss=dict(type='CrossEntropyLoss'), beta=0.9999)))
 custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassPriorHook')]

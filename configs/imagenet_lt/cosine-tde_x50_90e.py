@@ -1,3 +1,3 @@
 _base_ = './linear_x50_90e.py'
-model = dict(head=dict(type='mmcausal.DeconfoundHead', normalizer='cosine', alpha=3.0))
+model = dict(head=dict(type='mmcausal.DeconfoundHead', normalizer='cosine', num_heads=1, alpha=3.0))
 custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.HeadDirectionHook')]

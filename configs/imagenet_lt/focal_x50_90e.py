@@ -1,6 +1,3 @@
 _base_ = './linear_x50_90e.py'
-# The focal loss of Cui et al., CVPR 2019: no weights of positives (alpha), and classes as rare as they are at first
-model = dict(
-    head=dict(
-        loss=dict(_delete_=True, type='FocalLoss', alpha=0.5, loss_weight=2.),
-        init_cfg=dict(_delete_=True, type='Normal', layer='Linear', std=0.01, bias_prob=0.001)))
+# On the softmax, as in the authors' code of TDE
+model = dict(head=dict(loss=dict(_delete_=True, type='mmcausal.SoftmaxFocalLoss', gamma=2., detach_modulator=True)))

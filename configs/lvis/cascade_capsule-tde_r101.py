@@ -1,3 +1,5 @@
 _base_ = './cascade_baseline_r101.py'
-model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(normalizer='capsule', alpha=1.5)))
+model = dict(
+    roi_head=dict(
+        type='mmcausal.TDECascadeRoIHead', classifier=dict(normalizer='capsule', num_heads=1, alpha=1.5)))
 custom_hooks = [*_base_.custom_hooks, _base_.head_direction_hook]

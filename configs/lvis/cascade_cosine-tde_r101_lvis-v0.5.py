@@ -1,3 +1,5 @@
 _base_ = './cascade_baseline_r101_lvis-v0.5.py'
-model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(normalizer='cosine', alpha=1.5)))
+model = dict(
+    roi_head=dict(
+        type='mmcausal.TDECascadeRoIHead', classifier=dict(normalizer='cosine', num_heads=1, alpha=1.5)))
 custom_hooks = [*_base_.custom_hooks, _base_.head_direction_hook]

@@ -1,3 +1,3 @@
 _base_ = './cascade_baseline_r101.py'
-model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(normalizer='cosine')))
+model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(normalizer='cosine', num_heads=1)))
 custom_hooks = [*_base_.custom_hooks, _base_.head_direction_hook]

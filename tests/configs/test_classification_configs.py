@@ -1,8 +1,13 @@
-"""Every classification config loads, builds, dumps, reloads, and differs from its baseline by the method alone."""
+"""Every classification config loads, builds, dumps, reloads, and differs from its baseline by the method alone.
+
+The metafiles of all configs are here too: most of the configs are loaded already.
+"""
 import re
+from types import SimpleNamespace
 
 import pytest
-from helpers.commands import CONFIGS
+import yaml
+from helpers.commands import CONFIGS, ROOT
 from helpers.configs import changed, load
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -26,13 +31,14 @@ OLTR = ('load_from', 'model.type', 'model.neck', HEAD, SAMPLER, 'optim_wrapper.o
 TEST_ALONE = ('load_from', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', HEAD, 'custom_hooks')
 # Keys that each of them may change, or their beginnings
 ALLOWED = {
-    'focal': (LOSS, HEAD + 'init_cfg'), 'seesaw': (LOSS, ),
+    'focal': (LOSS, HEAD + 'init_cfg', 'optim_wrapper.paramwise_cfg'), 'seesaw': (LOSS, ),
+    'class-balanced-focal': (LOSS, HEAD + 'init_cfg', 'optim_wrapper.paramwise_cfg', 'custom_hooks'),
     'mixup': ('model.train_cfg.', ), 'cutmix': ('model.train_cfg.', ),
     'class-aware-sampling': (SAMPLER, ), 'square-root-sampling': (SAMPLER, ), 'progressively-balanced': (SAMPLER, ),
     'tau-norm': TEST_ALONE, 'logit-adjustment': TEST_ALONE, 'crt': STAGE_TWO, 'lws': STAGE_TWO,
     'ncm': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
     'oltr': OLTR, 'decouple-oltr': OLTR,
-    'bbn': ('model.', 'train_dataloader.batch_size', SAMPLER, 'optim_wrapper.optimizer.lr', 'auto_scale_lr.',
+    'bbn': ('model.', 'train_dataloader.batch_size', SAMPLER, 'optim_wrapper.optimizer.', 'auto_scale_lr.',
             'custom_hooks'),
     'ldam': (HEAD, 'custom_hooks', 'scale'), 'ldam-drw': (HEAD, 'custom_hooks', 'scale'),
 }
@@ -85,7 +91,8 @@ def test_classes_are_as_imbalanced_as_the_name_says(path):
                          ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_less_imbalanced_config_changes_only_the_ratio(path):
     ir100 = path.with_name(re.sub(r'_ir\d+', '_ir100', path.name))
-    assert changed(path, ir100) == {f'{loader}.dataset.imbalance_ratio' for loader in LOADERS}
+    beta = {'model.head.loss.beta'} if path.parts[-2:] == ('cifar100_lt', 'class-balanced-focal_r32_ir50.py') else set()
+    assert changed(path, ir100) == beta | {f'{loader}.dataset.imbalance_ratio' for loader in LOADERS}
 
 
 @pytest.mark.parametrize('path', OTHERS, ids=lambda path: f'{path.parent.name}/{path.stem}')
@@ -107,9 +114,24 @@ def test_config_differs_from_its_baseline_by_the_method(path):
     if 'x101' in path.stem:  # the paper's setting for the bigger backbone
         allowed |= {'model.head.num_heads', 'model.head.gamma'}
     if path.stem.startswith(('cosine', 'capsule')):
-        allowed.add('model.head.normalizer')
+        allowed |= {'model.head.normalizer', 'model.head.num_heads'}  # K = 1 in the paper's Table 2
+        assert load(path).model.head.num_heads == 1
     assert changed(path, baseline(path)) == allowed
     assert load(path).custom_hooks == load(baseline(path)).custom_hooks + [dict(type='mmcausal.HeadDirectionHook')]
+
+
+def test_linear_classifier_of_the_paper_has_no_bias():
+    path = CONFIGS / 'imagenet_lt' / 'linear-no-bias_x50_90e.py'
+    assert changed(path, baseline(path)) == {'model.head.type', 'model.head.classifier.type'}
+    cfg = load(path)
+    init_default_scope(cfg.default_scope)
+    assert MODELS.build(cfg.model.head).fc.bias is None
+
+
+@pytest.mark.parametrize('path', [path for path in LEAVES if '-k2' in path.stem], ids=lambda path: path.stem)
+def test_table_seven_differs_from_table_two_by_the_heads(path):
+    assert changed(path, path.with_name(path.name.replace('-k2', ''))) == {'model.head.num_heads'}
+    assert load(path).model.head.num_heads == 2
 
 
 @pytest.mark.parametrize('path', HOLDOUT, ids=lambda path: path.parent.name)
@@ -119,3 +141,21 @@ def test_holdout_validates_on_training_images(path):
     assert changed(path, original) == per_class | {'val_dataloader.dataset.split'}
     assert cfg.val_dataloader.dataset.split == 'val' and cfg.test_dataloader.dataset.split == 'test'
     assert len({cfg[loader].dataset.val_per_class for loader in LOADERS}) == 1
+
+
+def test_metafiles_list_every_config_once():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    contents = [yaml.safe_load((ROOT / file).read_text()) for file in index]
+    models = [model for content in contents for model in content['Models']]
+    collections = {collection['Name'] for content in contents for collection in content.get('Collections', [])}
+    leaves = {str(path.relative_to(ROOT)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts}
+    assert sorted(model['Config'] for model in models) == sorted(leaves)
+    assert len({model['Name'] for model in models}) == len(models)
+    assert {model['In Collection'] for model in models} == collections
+
+
+def test_metafiles_are_as_the_script_writes_them(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import write_metafiles
+    monkeypatch.setattr(write_metafiles, 'Config', SimpleNamespace(fromfile=load))
+    assert not write_metafiles.find_outdated(), 'run tools/write_metafiles.py'

@@ -58,6 +58,8 @@ def num_classes(cfg):
                          ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_config_differs_from_its_baseline_by_the_method(path):
     parts = {'type', 'classifier.alpha', 'classifier.normalizer', 'classifier'}
+    if method(path).startswith(('cosine', 'capsule')):
+        parts.add('classifier.num_heads')
     assert changed(path, baseline(path)) - {f'model.roi_head.{part}' for part in parts} == {'custom_hooks'}
     cfg = load(path)
     assert cfg.model.roi_head.type.replace('mmcausal.TDE', '') == load(baseline(path)).model.roi_head.type
@@ -80,6 +82,13 @@ def test_recipe_of_the_paper(path):
     assert dataset.type == f'mmcausal.LVIS{version}Dataset'
     if method(path) in METHODS:
         assert cfg.custom_hooks[-1].momentum == 0.9998
+    if method(path).startswith(('cosine', 'capsule')):
+        assert cfg.model.roi_head.classifier.num_heads == 1
+    resize, = (step for step in dataset.pipeline if 'Resize' in step.type)
+    if path.stem.endswith('_ms'):
+        assert resize.scales == [(1333, side) for side in (640, 672, 704, 736, 768, 800)]
+    else:
+        assert resize.type == 'Resize' and resize.scale == (1333, 800)
 
 
 def test_repeat_factor_sampling_is_around_the_same_data():

@@ -1,4 +1,4 @@
-"""The two backends of the LVIS metrics: what they accept, and that they agree."""
+"""The two backends of the LVIS metrics: the annotations that they accept, and their agreement."""
 import gzip
 import json
 import os

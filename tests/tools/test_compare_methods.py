@@ -104,3 +104,17 @@ def test_bad_arguments(table, capsys, arguments, words):
     with pytest.raises(SystemExit):
         table.call(*arguments)
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('options, epochs, is_shown', [
+    ({}, None, True),
+    ({'optim_wrapper.accumulative_counts': 8, 'train_dataloader.dataset.data_root': 'elsewhere'}, None, True),
+    ({}, 30, False),
+    ({'model.head.num_heads': 1}, None, False),
+    ({'optim_wrapper.optimizer.lr': 0.1}, None, False),
+])
+def test_published_accuracy_stands_beside_its_own_setting_only(options, epochs, is_shown):
+    published = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))['published']
+    args = SimpleNamespace(cfg_options=options, epochs=epochs)
+    assert published('cifar100_lt/deconfound-tde_r32_ir100', args) == (44.1 if is_shown else None)
+    assert published('cifar100_lt/linear_r32_ir100', args) is None

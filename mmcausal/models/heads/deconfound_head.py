@@ -15,7 +15,7 @@ class DeconfoundHead(ClassifierHead):
     Args:
         num_classes: Number of classes, C.
         in_channels: Number of feature channels, D.
-        num_heads, tau, gamma, normalizer, alpha: See :class:`DeconfoundLinear`.
+        num_heads, tau, gamma, normalizer, alpha, init_length: See :class:`DeconfoundLinear`.
         init_cfg: ``None`` by default, unlike the host's: the layer initialises itself.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of ``LinearClsHead``.
 
@@ -37,10 +37,11 @@ class DeconfoundHead(ClassifierHead):
                  gamma: float = 1 / 32,
                  normalizer: str = 'deconfound',
                  alpha: Alpha = 0.,
+                 init_length: Optional[float] = None,
                  init_cfg: Optional[dict] = None,
                  **kwargs: Union[dict, int, tuple, bool]) -> None:
         classifier = dict(type='mmcausal.DeconfoundLinear', num_heads=num_heads, tau=tau, gamma=gamma,
-                          normalizer=normalizer, alpha=alpha)
+                          normalizer=normalizer, alpha=alpha, init_length=init_length)
         super().__init__(num_classes, in_channels, classifier, init_cfg=init_cfg, **kwargs)
         if any(getattr(loss, 'use_sigmoid', False) or isinstance(loss, FocalLoss) for loss in self.modules()):
             raise ValueError('DeconfoundHead needs a loss on the softmax over classes, but '

@@ -34,6 +34,7 @@ class ModulatedAttention(nn.Module):
         self.places = places
         self.query, self.key, self.value = (nn.Conv2d(channels, channels // 2, 1) for _ in range(3))
         self.restore = nn.Conv2d(channels // 2, channels, 1, bias=False)
+        nn.init.zeros_(self.restore.weight)  # starts as the identity, as the source
         self.spatial = nn.Linear(places * channels, places)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,8 +57,7 @@ class OLTRHead(ClassifierHead):
     features to the centroid of their class, and centroids of other classes away.
 
     The head takes feature maps, so the classifier has no neck. :class:`mmcausal.hooks.ClassMeansHook` fills the memory
-    before training. The source divides the gradient of a centroid by the samples of its class; here it is the gradient
-    of the mean over the batch.
+    before training. As in the source, the weight of the second loss does not scale the pull on the centroids.
 
     Args:
         num_classes: C.
@@ -109,7 +109,8 @@ class OLTRHead(ClassifierHead):
         direct = self.pre_logits(feats)
         losses = self._get_loss(self.fc(self.meta_embedding(direct)), data_samples, **kwargs)
         labels = torch.cat([sample.gt_label for sample in data_samples])
-        losses['loss_centroid'] = self.centroid_weight * self.centroid_loss(direct, labels)
+        losses['loss_centroid'] = (self.centroid_weight * self.centroid_loss(direct, labels)
+                                   + self.centroid_pull(direct, labels))
         return losses
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
@@ -121,7 +122,20 @@ class OLTRHead(ClassifierHead):
 
     def centroid_loss(self, direct: Tensor, labels: Tensor) -> Tensor:
         """Return half the mean squared distance to the own centroid, plus a hinge on the distance to the others."""
-        distances = torch.cdist(direct, self.memory.effective_weight()).square()
+        centroids = self.memory.effective_weight()
+        distances = torch.cdist(direct, centroids).square()
         own = F.one_hot(labels, distances.shape[1]).bool()
         repelling = (MARGIN - distances.masked_fill(own, 0).mean()).clamp(min=0)
-        return distances[own].mean() / 2 + REPULSION * repelling
+        # centroid_pull moves the centroids
+        attracting = (direct - centroids.detach()[labels]).square().sum(1).mean() / 2
+        return attracting + REPULSION * repelling
+
+    def centroid_pull(self, direct: Tensor, labels: Tensor) -> Tensor:
+        """Return 0 with the source's gradient for a centroid: the sum of the differences to its n samples, over n + 1.
+
+        It is divided by the batch size too, but not scaled by ``centroid_weight``.
+        """
+        centroids = self.memory.effective_weight()
+        counts = 1 + labels.bincount(minlength=len(centroids))
+        pull = ((centroids[labels] - direct.detach()).square().sum(1) / counts[labels]).mean() / 2
+        return pull - pull.detach()

@@ -52,10 +52,11 @@ class TauNormLinear(TDELinear):
 
 
 class LWSLinear(TDELinear):
-    """Learnable weight scaling: the class weights of stage one, each times a learned factor.
+    """Learnable weight scaling: the class weights and biases of stage one, each times a learned factor.
 
     Args:
         in_features, out_features: D and C.
+        bias: As in ``nn.Linear``, but 0 at the start, so a classifier of stage one without a bias is scaled as it is.
         alpha, device, dtype: As in :class:`TDELinear`.
 
     Attributes:
@@ -68,11 +69,14 @@ class LWSLinear(TDELinear):
     def __init__(self,
                  in_features: int,
                  out_features: int,
+                 bias: bool = True,
                  alpha: Alpha = 0.,
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None) -> None:
-        super().__init__(in_features, out_features, alpha=alpha, device=device, dtype=dtype)
-        self.weight.requires_grad_(False)
+        super().__init__(in_features, out_features, bias, alpha, device, dtype)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        self.requires_grad_(False)
         self.scale = nn.Parameter(self.weight.new_ones(out_features))
         self.is_loaded = False
 
@@ -81,6 +85,9 @@ class LWSLinear(TDELinear):
             raise RuntimeError('LWSLinear scales the class weights of a trained classifier, but no checkpoint provided '
                                'any: set load_from to the checkpoint of stage one, a linear classifier')
         return self.scale[:, None] * self.weight
+
+    def offset(self) -> Optional[Tensor]:
+        return None if self.bias is None else self.scale * self.bias
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -110,15 +110,17 @@ class LDAMLoss(ClassPriorLoss):
         return self.scale * class_prior.ldam_margins(counts, self.max_margin)
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        margins = F.one_hot(labels, logits.shape[-1]) * self.constants_for(logits, labels)
+        margins = self.constants_for(logits, labels)
+        margins = margins * F.one_hot(labels, logits.shape[-1])
         return F.cross_entropy(logits - margins, labels, reduction='none')
 
 
 class LabelAwareSmoothingLoss(ClassPriorLoss):
     r"""Label smoothing that is stronger for frequent classes (Zhong et al., CVPR 2021, arXiv 2104.00466).
 
-    The target for an image of class y is :math:`1 - \epsilon_y` for y and :math:`\epsilon_y / (C - 1)` for each other
-    class, with :func:`mmcausal.class_prior.label_aware_smoothing`.
+    The target for an image of class y is :math:`1 - \epsilon_y` for y, plus :math:`\epsilon_y / C` for every class,
+    with :func:`mmcausal.class_prior.label_aware_smoothing`. (The paper divides among the other C - 1 classes, but its
+    code among all.)
 
     Args:
         head: Smoothing of the most frequent class.
@@ -143,8 +145,7 @@ class LabelAwareSmoothingLoss(ClassPriorLoss):
         smoothing = self.constants_for(logits, labels)[labels]
         log_probs = logits.log_softmax(-1)
         own = log_probs.gather(1, labels[:, None]).squeeze(1)
-        others = (log_probs.sum(-1) - own) / max(logits.shape[-1] - 1, 1)
-        return -(1 - smoothing) * own - smoothing * others
+        return -(1 - smoothing) * own - smoothing * log_probs.mean(-1)
 
 
 def build_loss(loss: Union[dict, nn.Module]) -> nn.Module:

@@ -20,8 +20,8 @@ class EqualizationLoss(SampleLoss):
     :class:`mmcausal.hooks.ClassPriorHook` provides the class counts before training.
 
     Args:
-        tail_below: A class with fewer training images is in the tail. The paper's threshold 1.76e-3 of the 57 k
-            training images of LVIS v0.5 is 100: about the rare and common classes.
+        tail_below: A class with fewer training images is in the tail. The source's threshold, a share of 1.77e-3 of the
+            57 k training images of LVIS v0.5, is 100.4 images: exactly the rare and common classes.
         ignore_prob: Probability of :math:`\beta` = 1, drawn for each proposal.
         reduction, loss_weight: As in :class:`SampleLoss`.
 
@@ -36,7 +36,7 @@ class EqualizationLoss(SampleLoss):
     is_tail: Tensor
 
     def __init__(self,
-                 tail_below: float = 100,
+                 tail_below: float = 101,
                  ignore_prob: float = 1.,
                  reduction: str = 'mean',
                  loss_weight: float = 1.) -> None:

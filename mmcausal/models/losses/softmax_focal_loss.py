@@ -16,16 +16,24 @@ class SoftmaxFocalLoss(SampleLoss):
 
     Args:
         gamma: Focusing parameter, not negative; 0 is cross-entropy.
+        detach_modulator: Whether the factor :math:`(1 - p_y)^{\gamma}` is a constant for the gradient, as in the
+            code of the paper's authors for ImageNet-LT.
         reduction, loss_weight: As in :class:`SampleLoss`.
 
     Raises:
         ValueError: A negative ``gamma``.
     """
 
-    def __init__(self, gamma: float = 2., reduction: str = 'mean', loss_weight: float = 1.) -> None:
+    def __init__(self,
+                 gamma: float = 2.,
+                 detach_modulator: bool = False,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.) -> None:
         super().__init__(reduction, loss_weight)
         self.gamma = check_number('gamma', gamma, '[0, inf)')
+        self.detach_modulator = detach_modulator
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         cross_entropy = F.cross_entropy(logits, labels, reduction='none')
-        return (1 - (-cross_entropy).exp())**self.gamma * cross_entropy
+        modulator = (1 - (-cross_entropy).exp())**self.gamma
+        return (modulator.detach() if self.detach_modulator else modulator) * cross_entropy

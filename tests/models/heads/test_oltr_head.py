@@ -26,6 +26,8 @@ def with_memory(head):
 def test_modulated_attention_in_loops():
     head, x = oltr_head(), torch.randn(2, 4, 2, 3)
     attention = head.attention
+    assert torch.equal(attention(x), x)  # starts as the identity
+    torch.nn.init.normal_(attention.restore.weight)
     for n in range(2):
         query, key, value = ([[float(v) for v in row] for row in conv(x[n:n + 1])[0].flatten(1).t()]
                              for conv in (attention.query, attention.key, attention.value))
@@ -55,6 +57,27 @@ def test_meta_embedding_and_centroid_loss_in_loops():
     value = head.centroid_loss(direct, labels)
     assert value.item() == pytest.approx(attract + 0.01 * max(0, 10 - repel), rel=1e-4)
     assert head.fc.normalizer == 'capsule' and head.fc.num_heads == 1
+
+
+def test_gradient_of_the_centroids_is_the_sources():
+    """Over 1 + n samples and the batch, without the weight of the loss; the repulsion has it twice."""
+    head, direct = with_memory(oltr_head()), torch.randn(5, 4, requires_grad=True)
+    labels, memory = torch.tensor([0, 1, 1, 1, 0]), head.memory.weight
+    with torch.no_grad():
+        memory.mul_(0.1)  # near each other, so that the hinge acts
+    assert head.centroid_pull(direct, labels) == 0
+    (head.centroid_weight * head.centroid_loss(direct, labels) + head.centroid_pull(direct, labels)).backward()
+    expected, features = torch.zeros(3, 4), torch.zeros(5, 4)
+    for c in range(3):
+        members = [n for n in range(5) if labels[n] == c]
+        expected[c] = sum((memory[c] - direct[n] for n in members), torch.zeros(4)) / (1 + len(members)) / 5
+        others = [n for n in range(5) if labels[n] != c]
+        expected[c] -= 0.01 * 0.01 * 2 * sum(memory[c] - direct[n] for n in others) / 15
+    torch.testing.assert_close(memory.grad, expected.detach(), rtol=1e-4, atol=1e-7)
+    for n in range(5):
+        features[n] = 0.01 * (direct[n] - memory[labels[n]]) / 5
+        features[n] -= 0.01 * 0.01 * 2 * sum(direct[n] - memory[c] for c in range(3) if c != labels[n]) / 15
+    torch.testing.assert_close(direct.grad, features.detach(), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize('model_type', ['ImageClassifier', 'mmcausal.StageTwoClassifier'])

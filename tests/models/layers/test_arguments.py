@@ -18,7 +18,7 @@ ACTING = {
     'NCMLinear': {'tau'},
     'LogitAdjustedLinear': {'tau'},
 }
-WITH_BIAS = {'TDELinear', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LogitAdjustedLinear'}
+WITH_BIAS = {'TDELinear', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear'}
 ALL = {'num_heads', 'tau', 'gamma', 'normalizer', 'exempt_background', 'exponent', 'bias', 'class_weight'}
 
 

@@ -15,10 +15,17 @@ def test_learnable_weight_scaling_trains_one_factor_a_class(stage_one, tmp_path)
     runner = train_stage_two(tmp_path, stage_one.checkpoint, head_of('LWSLinear'))
     layer = runner.model.head.fc
     assert unchanged(runner, stage_one) and torch.equal(layer.weight, stage_one.model.head.fc.weight)
-    assert (layer.scale != 1).all()
+    assert (layer.scale != 1).all() and torch.equal(layer.bias, stage_one.model.head.fc.bias)
     x = torch.randn(5, 256)
-    expected = [[layer.scale[c] * (layer.weight[c] * row).sum() for c in range(10)] for row in x]
+    expected = [[layer.scale[c] * ((layer.weight[c] * row).sum() + layer.bias[c]) for c in range(10)] for row in x]
     torch.testing.assert_close(layer(x), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_weight_scaling_of_a_classifier_without_bias():
+    layer, linear, x = LWSLinear(6, 4), torch.nn.Linear(6, 4, bias=False), torch.randn(5, 6)
+    layer.load_state_dict(linear.state_dict(), strict=False)
+    torch.testing.assert_close(layer.train()(x), linear(x))
+    assert [name for name, parameter in layer.named_parameters() if parameter.requires_grad] == ['scale']
 
 
 def test_means_need_a_sample_of_each_class():
@@ -55,6 +62,8 @@ def test_tde_of_decoupled_classifiers(layer):
     layer.alpha = 1.5
     expected = functional.total_direct_effect(x, layer.effective_weight(), mean, 1.5, num_heads=1,
                                               normalizer=layer.normalizer)
+    if layer.bias is not None:
+        expected = expected + layer.scale * layer.bias
     torch.testing.assert_close(layer(x), expected)
     assert not torch.allclose(layer(x), layer.total_effect(x))
 

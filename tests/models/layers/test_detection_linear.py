@@ -19,7 +19,7 @@ def test_foreground_that_is_not_finite_is_left_out_and_background_may_be_anythin
     torch.testing.assert_close(layer.mean_feature, seen.mean(0))
 
 
-# The authors' traps: what their port does, and this layer does not
+# Traps of the authors' code, which this layer avoids
 
 
 def test_trap_a_batch_without_foreground_is_no_nan():

@@ -47,11 +47,11 @@ def test_label_aware_smoothing(batch):
     total = 0.
     for log_probs, label in zip(batch[0].log_softmax(-1).tolist(), batch[1].tolist()):
         for i, log_prob in enumerate(log_probs):
-            total -= (1 - epsilon[label] if i == label else epsilon[label] / 3) * log_prob
+            total -= ((1 - epsilon[label]) * (i == label) + epsilon[label] / 4) * log_prob
     assert built('LabelAwareSmoothingLoss')(*batch).item() == pytest.approx(total / 7, rel=1e-5)
     # its smallest value is where the prediction is the smoothed target
     label = torch.tensor([0])
-    target = torch.tensor([[1 - epsilon[0]] + [epsilon[0] / 3] * 3]).log().requires_grad_()
+    target = torch.tensor([[1 - epsilon[0] * 3 / 4] + [epsilon[0] / 4] * 3]).log().requires_grad_()
     built('LabelAwareSmoothingLoss')(target, label).backward()
     assert target.grad.abs().max() < 1e-6
 

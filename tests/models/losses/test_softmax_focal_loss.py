@@ -33,3 +33,16 @@ def test_softmax_focal_loss_in_a_detector(name):
     total.backward()
     assert total.isfinite()
     torch.testing.assert_close(scores_of(detector)[1].sum(1), torch.ones(5))
+
+
+def test_detached_modulator_is_a_constant_for_the_gradient():
+    """As in the authors' code for ImageNet-LT: the gradient is (1 - p_y)^gamma times that of cross-entropy."""
+    logits, labels = torch.randn(6, 4, requires_grad=True), torch.tensor([0, 3, 1, 2, 3, 0])
+    plain, detached = (SoftmaxFocalLoss(detach_modulator=detach, reduction='none') for detach in (False, True))
+    torch.testing.assert_close(plain(logits, labels), detached(logits, labels))
+    gradient, = torch.autograd.grad(detached(logits, labels).sum(), logits)
+    probs = logits.detach().softmax(-1)
+    own = F.one_hot(labels, 4)
+    expected = (1 - (probs * own).sum(-1, keepdim=True))**2 * (probs - own)
+    torch.testing.assert_close(gradient, expected)
+    assert not torch.allclose(gradient, torch.autograd.grad(plain(logits, labels).sum(), logits)[0])

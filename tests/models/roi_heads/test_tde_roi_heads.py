@@ -210,7 +210,7 @@ def test_autocast(name):
         torch.testing.assert_close(probs, class_probs(head, layer(x)), atol=2e-2, rtol=0)
 
 
-# The authors' traps: what their port does, and this one does not
+# Traps of the authors' code, which these RoI heads avoid
 
 
 def test_trap_foreground_is_not_label_above_zero():
