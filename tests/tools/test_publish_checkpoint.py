@@ -1,0 +1,68 @@
+"""Published checkpoints: weights in half precision, named by their SHA-256, that give the results of their metafile."""
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from helpers.commands import ROOT
+from helpers.data import CIFAR100_MD5
+
+MODELS = [model for path in sorted(ROOT.glob('configs/*/metafile.yml'))
+          for model in yaml.safe_load(path.read_text())['Models'] if 'Weights' in model]
+CIFAR100 = [model for model in MODELS if 'cifar100_lt' in model['Config']]
+SPLITS = ('train', 'val', 'test')
+
+
+def publish(*arguments):
+    command = [sys.executable, ROOT / 'tools' / 'publish_checkpoint.py', *arguments]
+    return subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_only_weights_in_half_precision(stage_one, tmp_path):
+    done = publish(stage_one.checkpoint, 'digits', '--out-dir', tmp_path)
+    assert done.returncode == 0, done.stdout
+    [file] = tmp_path.glob('digits-*.pth')
+    assert file.stem == f'digits-{sha256(file)[:8]}' and sha256(file) in done.stdout
+    saved = torch.load(file, map_location='cpu')
+    assert list(saved) == ['state_dict']
+    own = stage_one.model.state_dict()
+    stage_one.model.load_state_dict(saved['state_dict'])
+    for key, value in stage_one.model.state_dict().items():
+        torch.testing.assert_close(value, own[key], rtol=1e-3, atol=1e-6)
+        assert not value.is_floating_point() or saved['state_dict'][key].dtype == torch.half
+
+
+def test_values_beyond_half_precision_are_refused(tmp_path):
+    torch.save(dict(state_dict={'head.weight': torch.tensor([1., 1e6])}), tmp_path / 'large.pth')
+    done = publish(tmp_path / 'large.pth', 'large', '--out-dir', tmp_path / 'out')
+    assert done.returncode != 0 and 'head.weight has values beyond half precision, up to 1e+06' in done.stdout
+    assert not (tmp_path / 'out').exists()
+    assert 'no such checkpoint' in publish(tmp_path / 'missing.pth', 'missing').stdout
+
+
+@pytest.mark.parametrize('model', MODELS, ids=[model['Name'] for model in MODELS])
+def test_published_file_is_the_one_of_the_metafile(model):
+    file = ROOT / model['Weights']
+    assert sha256(file) == model['Metadata']['SHA-256'] and file.stem.endswith(model['Metadata']['SHA-256'][:8])
+    assert file.stat().st_size < 1.3e6
+
+
+@pytest.mark.parametrize('model', CIFAR100, ids=[model['Name'] for model in CIFAR100])
+def test_published_weights_give_the_results_of_the_metafile(model, cifar100_root, tmp_path):
+    """From pixels to TDE. Another processor may round the logits of an image on the border to another class."""
+    options = [f'{split}_dataloader.{key}' for split in SPLITS
+               for key in ('num_workers=0', 'persistent_workers=False', f'dataset.data_root={cifar100_root}',
+                           f'dataset.md5.train={CIFAR100_MD5["train"]}')]
+    command = [sys.executable, ROOT / 'tools' / 'test.py', ROOT / model['Config'], ROOT / model['Weights'], '--out',
+               tmp_path / 'metrics.json', '--out-item', 'metrics', '--work-dir', tmp_path, '--cfg-options', *options]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    expected = model['Results'][0]['Metrics']['Top 1 Accuracy']
+    assert metrics['shot/overall'] == pytest.approx(expected, abs=0.02)  # two of 10,000 images

@@ -1,0 +1,55 @@
+"""Write a checkpoint of weights alone, in half precision, with its SHA-256 in its name.
+
+Without optimiser state and in half precision, a checkpoint has a fraction of its size. Models load it as any other one:
+the weights are converted when they are copied into the model.
+"""
+import argparse
+import hashlib
+import io
+from pathlib import Path
+from typing import Dict
+
+import torch
+from mmengine.runner import CheckpointLoader
+from torch import Tensor
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('name', help='name of the model; the file is OUT_DIR/NAME-<first 8 digits of the SHA-256>.pth')
+    parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/published'))
+    args = parser.parse_args()
+    if not args.checkpoint.is_file():
+        parser.error(f'no such checkpoint: {args.checkpoint}')
+    return args
+
+
+def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    """Return the state dict with its floating-point tensors in half precision.
+
+    Raises:
+        ValueError: A finite value that is infinite in half precision.
+    """
+    halved = {}
+    for key, value in state_dict.items():
+        halved[key] = value.half() if value.is_floating_point() else value
+        if not torch.equal(halved[key].isfinite(), value.isfinite()):
+            raise ValueError(f'{key} has values beyond half precision, up to {value.abs().max().item():g}')
+    return halved
+
+
+def main() -> None:
+    args = parse_args()
+    checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=halve(checkpoint['state_dict'])), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    out = args.out_dir / f'{args.name}-{digest[:8]}.pth'
+    out.write_bytes(buffer.getvalue())
+    print(f'{out}: {out.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}')
+
+
+if __name__ == '__main__':
+    main()
