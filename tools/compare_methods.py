@@ -4,8 +4,8 @@ Runs one process after another, or SLURM jobs, and skips finished trainings and 
 a classifier with and without TDE, share a training. A second stage starts from the first stage of its seed, which is
 trained first. --epochs scales the schedules of first stages; second stages keep their own. Failures are reported at the
 end and do not affect other rows. The name of a run's folder depends on everything that its training depends on, so runs
-with other epochs, data or options never meet. The published accuracy is left out
-of a row with another schedule or setting.
+with other epochs, data or options never meet. The published accuracy is left out of a row with another schedule,
+number of images per step or setting.
 """
 import argparse
 import json
@@ -27,9 +27,9 @@ METRICS = ('many', 'medium', 'few', 'overall')
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
             'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
 TESTING = ('model', 'test_dataloader', 'test_evaluator')
-# options under which a published accuracy still belongs to the setting: where the data are, how they are loaded, and on
-# how few GPUs the batch is computed
-NEUTRAL = re.compile(r'(^|\.)(data_root|data_prefix|num_workers|persistent_workers|md5|accumulative_counts)(\.|$)')
+# Options that leave the setting of a config as it is, if the number of images per step stays too
+NEUTRAL = re.compile(r'(^|\.)(data_root|data_prefix|num_workers|persistent_workers|md5|val_interval|checkpoint|'
+                     r'accumulative_counts)(\.|$)')
 EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 
 
@@ -87,6 +87,11 @@ def _has(cfg: Config, key: str) -> bool:
     return cfg.get(key.split('.')[0], {}) is not None
 
 
+def stage_one_of(path: Path, cfg: Config) -> Path:
+    """Return the config of the first stage."""
+    return path.with_name(f'{Path(cfg.load_from).parent.name}.py')
+
+
 def signature(cfg: Config) -> str:
     """Return the hash of everything that a training depends on, without the alpha of TDE."""
     head = {key: value for key, value in cfg.model.head.items() if key != 'alpha'}
@@ -108,8 +113,7 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     """Train and return the checkpoint to test: of the config's own training, or of its first stage if it has none."""
     cfg = load_config(path, seed, args)
     if cfg.get('load_from'):
-        stage_one = path.with_name(f'{Path(cfg.load_from).parent.name}.py')
-        cfg.load_from = str(train(stage_one, seed, args))
+        cfg.load_from = str(train(stage_one_of(path, cfg), seed, args))
     if not cfg.train_cfg:
         return Path(cfg.load_from)
     work_dir = args.work_dir / f'{path.parent.name}_{path.stem.replace("-tde", "")}_{seed}_{signature(cfg)}'
@@ -151,10 +155,24 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
                 run=checkpoint.parent.name, trained=json.loads(starts.read_text()) if starts.exists() else None)
 
 
-def published(config: str, args: argparse.Namespace) -> Optional[Union[float, str]]:
+def keeps_setting(path: Path, args: argparse.Namespace) -> bool:
+    """Return whether this table trains a config, and its first stage, with its own schedule and images per step."""
+    if any(not NEUTRAL.search(key) for key in args.cfg_options):
+        return False
+    cfg = load_config(path, 0, args)
+    if cfg.get('load_from') and not keeps_setting(stage_one_of(path, cfg), args):
+        return False
+    if not cfg.train_cfg or 'max_epochs' not in cfg.train_cfg:
+        return True
+    batch = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get('accumulative_counts', 1)  # of one GPU
+    return (batch == cfg.auto_scale_lr.base_batch_size
+            and cfg.train_cfg.max_epochs == Config.fromfile(path).train_cfg.max_epochs)
+
+
+def published(path: Path, args: argparse.Namespace) -> Optional[Union[float, str]]:
     """Return the published accuracy of a config, or ``None`` if there is none or the run has another setting."""
-    changed = args.epochs or any(not NEUTRAL.search(key) for key in args.cfg_options)
-    return None if changed else PUBLISHED.get(config)
+    accuracy = PUBLISHED.get(f'{path.parent.name}/{path.stem}')
+    return accuracy if accuracy is not None and keeps_setting(path, args) else None
 
 
 def markdown(rows: List[Dict[str, Any]]) -> str:
@@ -182,7 +200,7 @@ def main() -> None:
             except SystemExit as failure:  # other rows need not wait for this one
                 failures.append(str(failure))
                 print(failure, flush=True)
-        rows.append(dict(config=name, results=results, published=published(name, args)))
+        rows.append(dict(config=name, results=results, published=published(path, args)))
         print(markdown(rows[-1:]).splitlines()[-1], flush=True)
     table = markdown(rows)
     print(f'\nTop-1 accuracy in percent, {len(args.seeds)} seeds\n\n{table}')

@@ -1,5 +1,6 @@
 _base_ = './linear_x50_90e.py'
-# On sigmoids, as in Cui et al., CVPR 2019: no weights of positives (alpha), and classes as rare as they are at first
+# On sigmoids, as in Cui et al., CVPR 2019: no weights of positives (alpha), and a dense layer that starts with Glorot
+# weights and a bias by which each class has the probability 1 / C, without weight decay of that bias
 model = dict(
     head=dict(
         loss=dict(

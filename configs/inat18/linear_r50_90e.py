@@ -5,5 +5,5 @@ _base_ = [
     '../_base_/schedules/imagenet_90e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(head=dict(num_classes=8142, init_cfg=None))
+model = dict(backbone=dict(zero_init_residual=False), head=dict(num_classes=8142, init_cfg=None))
 optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))

@@ -38,10 +38,13 @@ SETTINGS = [
     ('cifar100_lt/bbn_r32_ir100', BBN, {
         'optim_wrapper.optimizer': dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=True),
         'train_dataloader.batch_size': 2 * 128}),
-    ('imagenet_lt/linear_x50_90e', TDE + 'models/ResNext50Feature.py', {'model.backbone.zero_init_residual': False}),
+    *((config, TDE + 'models/ResNext50Feature.py', {'model.backbone.zero_init_residual': False})
+      for config in ('imagenet_lt/linear_x50_90e', 'imagenet_lt/linear_x101-32x4d_120e', 'imagenet_lt/linear_r50_90e',
+                     'imagenet_lt/linear_r10_90e', 'inat18/linear_r50_90e')),
     ('imagenet_lt/cosine_x50_90e', TDE + 'config/ImageNet_LT', {'model.head.num_heads': 1}),
     ('imagenet_lt/capsule_x50_90e', TDE + 'config/ImageNet_LT', {'model.head.num_heads': 1}),
     ('imagenet_lt/lws_x50_90e', KANG, {'train_cfg.max_epochs': 5}),
+    ('cifar100_lt/lws_r32_ir100', TDE + 'config/CIFAR100_LT/cls_lws.yaml', {'train_cfg.max_epochs': 5}),
 ]
 
 

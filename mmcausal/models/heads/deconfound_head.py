@@ -37,8 +37,8 @@ class DeconfoundHead(ClassifierHead):
                  gamma: float = 1 / 32,
                  normalizer: str = 'deconfound',
                  alpha: Alpha = 0.,
-                 init_length: Optional[float] = None,
                  init_cfg: Optional[dict] = None,
+                 init_length: Optional[float] = None,
                  **kwargs: Union[dict, int, tuple, bool]) -> None:
         classifier = dict(type='mmcausal.DeconfoundLinear', num_heads=num_heads, tau=tau, gamma=gamma,
                           normalizer=normalizer, alpha=alpha, init_length=init_length)

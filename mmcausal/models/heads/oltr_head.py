@@ -64,7 +64,7 @@ class OLTRHead(ClassifierHead):
         in_channels: D.
         places: Height times width of the feature map.
         classifier: Config of the layer; by default a capsule classifier with one head, as in the source.
-        centroid_weight: Weight of the second loss.
+        centroid_weight: Weight of the second loss for the features; the pull on the centroids always has weight 1.
         init_cfg: As in :class:`ClassifierHead`.
         **kwargs: As in :class:`ClassifierHead`.
 
@@ -133,7 +133,7 @@ class OLTRHead(ClassifierHead):
     def centroid_pull(self, direct: Tensor, labels: Tensor) -> Tensor:
         """Return 0 with the source's gradient for a centroid: the sum of the differences to its n samples, over n + 1.
 
-        It is divided by the batch size too, but not scaled by ``centroid_weight``.
+        It is divided by the batch size too, but not scaled by ``centroid_weight``. The batch is that of this process.
         """
         centroids = self.memory.effective_weight()
         counts = 1 + labels.bincount(minlength=len(centroids))

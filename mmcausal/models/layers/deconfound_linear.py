@@ -17,10 +17,10 @@ class DeconfoundLinear(TDELinear):
         bias: As in :class:`TDELinear`; for stock classifiers that are tested with TDE afterwards.
         num_heads, tau, gamma, normalizer: See :func:`mmcausal.functional.deconfounded_logits`. ``gamma`` acts with
             ``'deconfound'`` alone, and ``tau`` with all normalisers but ``'linear'``.
-        alpha: As in :class:`TDELinear`.
+        alpha, device, dtype: As in :class:`TDELinear`.
         init_length: Length of each class weight at the start, positive. By default PyTorch's U(-1/sqrt(D), 1/sqrt(D)),
-            about 0.58. A cosine classifier turns by 1/length^2 per step, so a start at 1 slows its first steps by 3.
-        device, dtype: As in :class:`TDELinear`.
+            about 0.58. A step turns a class weight of a cosine classifier in proportion to 1/length^2, so from a start
+            at 1 the first steps are three times smaller.
 
     Raises:
         ValueError: At construction, for arguments out of range.
@@ -45,9 +45,9 @@ class DeconfoundLinear(TDELinear):
                  gamma: float = 1 / 32,
                  normalizer: str = 'deconfound',
                  alpha: Alpha = 0.,
-                 init_length: Optional[float] = None,
                  device: Device = None,
-                 dtype: Optional[torch.dtype] = None) -> None:
+                 dtype: Optional[torch.dtype] = None,
+                 init_length: Optional[float] = None) -> None:
         functional.check_hyperparameters(in_features, num_heads, tau, gamma, normalizer)
         super().__init__(in_features, out_features, bias=bias, alpha=alpha, device=device, dtype=dtype)
         self.num_heads = num_heads

@@ -74,11 +74,14 @@ class LWSLinear(TDELinear):
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None) -> None:
         super().__init__(in_features, out_features, bias, alpha, device, dtype)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
         self.requires_grad_(False)
         self.scale = nn.Parameter(self.weight.new_ones(out_features))
         self.is_loaded = False
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def effective_weight(self) -> Tensor:
         if self.training and not self.is_loaded:

@@ -40,8 +40,7 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
                  exempt_background: bool = True,
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None) -> None:
-        super().__init__(in_features, out_features, bias, num_heads, tau, gamma, normalizer, alpha, device=device,
-                         dtype=dtype)
+        super().__init__(in_features, out_features, bias, num_heads, tau, gamma, normalizer, alpha, device, dtype)
         self.exempt_background = exempt_background
         self.num_background = 1
         self._is_foreground: Optional[Tensor] = None

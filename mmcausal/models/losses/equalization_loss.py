@@ -21,7 +21,7 @@ class EqualizationLoss(SampleLoss):
 
     Args:
         tail_below: A class with fewer training images is in the tail. The source's threshold, a share of 1.77e-3 of the
-            57 k training images of LVIS v0.5, is 100.4 images: exactly the rare and common classes.
+            56.7 k training images of LVIS v0.5, is 100.4 images: exactly the rare and common classes.
         ignore_prob: Probability of :math:`\beta` = 1, drawn for each proposal.
         reduction, loss_weight: As in :class:`SampleLoss`.
 

@@ -16,9 +16,9 @@ class SoftmaxFocalLoss(SampleLoss):
 
     Args:
         gamma: Focusing parameter, not negative; 0 is cross-entropy.
+        reduction, loss_weight: As in :class:`SampleLoss`.
         detach_modulator: Whether the factor :math:`(1 - p_y)^{\gamma}` is a constant for the gradient, as in the
             code of the paper's authors for ImageNet-LT.
-        reduction, loss_weight: As in :class:`SampleLoss`.
 
     Raises:
         ValueError: A negative ``gamma``.
@@ -26,9 +26,9 @@ class SoftmaxFocalLoss(SampleLoss):
 
     def __init__(self,
                  gamma: float = 2.,
-                 detach_modulator: bool = False,
                  reduction: str = 'mean',
-                 loss_weight: float = 1.) -> None:
+                 loss_weight: float = 1.,
+                 detach_modulator: bool = False) -> None:
         super().__init__(reduction, loss_weight)
         self.gamma = check_number('gamma', gamma, '[0, inf)')
         self.detach_modulator = detach_modulator

@@ -23,6 +23,7 @@ def test_learnable_weight_scaling_trains_one_factor_a_class(stage_one, tmp_path)
 
 def test_weight_scaling_of_a_classifier_without_bias():
     layer, linear, x = LWSLinear(6, 4), torch.nn.Linear(6, 4, bias=False), torch.randn(5, 6)
+    layer.init_weights()
     layer.load_state_dict(linear.state_dict(), strict=False)
     torch.testing.assert_close(layer.train()(x), linear(x))
     assert [name for name, parameter in layer.named_parameters() if parameter.requires_grad] == ['scale']
