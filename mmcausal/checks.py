@@ -35,7 +35,8 @@ def check_number(name: str, value: object, interval: str) -> float:
     above = number >= low if interval[0] == '[' else number > low
     below = number <= high if interval[-1] == ']' else number < high
     if not (above and below):
-        raise ValueError(f'{name} must be a number in {interval}, but got {value!r}')
+        demand = 'a finite number' if math.isinf(low) and math.isinf(high) else f'a number in {interval}'
+        raise ValueError(f'{name} must be {demand}, but got {value!r}')
     return number
 
 

@@ -22,6 +22,7 @@ def enable_tde(model: nn.Module, alpha: Alpha, classifier: str = 'head.fc') -> T
         ValueError: No such layer, or a layer that is neither linear nor cosine.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         >>> layer = enable_tde(model, alpha=0.5, classifier='1')
         >>> layer.observe(torch.rand(8, 64))  # the training features
