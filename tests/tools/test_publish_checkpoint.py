@@ -1,4 +1,5 @@
 """Published checkpoints: weights in half precision, named by their SHA-256, that give the results of their metafile."""
+import copy
 import hashlib
 import json
 import subprocess
@@ -32,9 +33,9 @@ def test_only_weights_in_half_precision(stage_one, tmp_path):
     assert file.stem == f'digits-{sha256(file)[:8]}' and sha256(file) in done.stdout
     saved = torch.load(file, map_location='cpu')
     assert list(saved) == ['state_dict']
-    own = stage_one.model.state_dict()
-    stage_one.model.load_state_dict(saved['state_dict'])
-    for key, value in stage_one.model.state_dict().items():
+    own, loaded = stage_one.model.state_dict(), copy.deepcopy(stage_one.model)  # other tests share the model
+    loaded.load_state_dict(saved['state_dict'])
+    for key, value in loaded.state_dict().items():
         torch.testing.assert_close(value, own[key], rtol=1e-3, atol=1e-6)
         assert not value.is_floating_point() or saved['state_dict'][key].dtype == torch.half
 
