@@ -28,8 +28,8 @@ TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', '
             'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
 TESTING = ('model', 'test_dataloader', 'test_evaluator')
 # Options that leave the setting of a config as it is, if the number of images per step stays too
-NEUTRAL = re.compile(r'(^|\.)(data_root|data_prefix|num_workers|persistent_workers|md5|val_interval|checkpoint|'
-                     r'accumulative_counts)(\.|$)')
+NEUTRAL = re.compile(r'^default_hooks\.checkpoint\.|(^|\.)(data_root|data_prefix|num_workers|persistent_workers|md5|'
+                     r'val_interval|accumulative_counts)(\.|$)')
 EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 
 
@@ -193,14 +193,14 @@ def main() -> None:
     rows, failures = [], []
     for path in args.configs:
         name = f'{path.parent.name}/{path.stem}'
-        results = []
+        row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
         for seed in args.seeds:
             try:
-                results.append(test(path, seed, args))
+                row['results'].append(test(path, seed, args))
             except SystemExit as failure:  # other rows need not wait for this one
                 failures.append(str(failure))
                 print(failure, flush=True)
-        rows.append(dict(config=name, results=results, published=published(path, args)))
+        rows.append(row)
         print(markdown(rows[-1:]).splitlines()[-1], flush=True)
     table = markdown(rows)
     print(f'\nTop-1 accuracy in percent, {len(args.seeds)} seeds\n\n{table}')

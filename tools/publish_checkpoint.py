@@ -4,14 +4,14 @@ Without optimiser state and in half precision, a checkpoint has a fraction of it
 the weights are converted when they are copied into the model.
 """
 import argparse
-import hashlib
-import io
 from pathlib import Path
 from typing import Dict
 
 import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
+
+from mmcausal.analysis import hash_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,12 +42,12 @@ def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
 def main() -> None:
     args = parse_args()
     checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
-    buffer = io.BytesIO()
-    torch.save(dict(state_dict=halve(checkpoint['state_dict'])), buffer)
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    published = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    out = args.out_dir / f'{args.name}-{digest[:8]}.pth'
-    out.write_bytes(buffer.getvalue())
+    partial = args.out_dir / f'{args.name}.partial'
+    torch.save(published, partial)
+    digest = hash_file(partial)
+    out = partial.replace(args.out_dir / f'{args.name}-{digest[:8]}.pth')
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}')
 
 

@@ -110,9 +110,8 @@ class LDAMLoss(ClassPriorLoss):
         return self.scale * class_prior.ldam_margins(counts, self.max_margin)
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        margins = self.constants_for(logits, labels)
-        margins = margins * F.one_hot(labels, logits.shape[-1])
-        return F.cross_entropy(logits - margins, labels, reduction='none')
+        margins = self.constants_for(logits, labels)  # checks the labels, before one_hot
+        return F.cross_entropy(logits - margins * F.one_hot(labels, logits.shape[-1]), labels, reduction='none')
 
 
 class LabelAwareSmoothingLoss(ClassPriorLoss):
