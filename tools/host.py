@@ -28,10 +28,15 @@ def run_host_script(name: str) -> None:
     script = Path(spec.origin).parent / '.mim' / 'tools' / name
     if not script.exists():
         sys.exit(f'{config} belongs to {scope}, which has no {script}')
-    if 'LOCAL_RANK' in os.environ and not torch.cuda.is_available():
+    is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
+    if is_cpu_rank:
         torch.distributed.init_process_group('gloo')
         sys.argv = add_options(sys.argv, cpu_rank_options(cfg))
-    runpy.run_path(str(script), run_name='__main__')
+    try:
+        runpy.run_path(str(script), run_name='__main__')
+    finally:
+        if is_cpu_rank:
+            torch.distributed.destroy_process_group()  # its threads may abort a process that ends with them
 
 
 def cpu_rank_options(cfg: Config) -> List[str]:
