@@ -35,7 +35,8 @@ MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.datasets.lvis': ('CheckedLVISMixin', 'LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset'),
     'mmcausal.evaluation': ('ShotAccuracy', 'shot_groups'),
     'mmcausal.evaluation.lvis_metric': ('CheckedSamplesMixin', 'LVISFixedAPMetric', 'LVISMetric'),
-    'mmcausal.analysis': ('FeatureStore', 'collect_features', 'iterate_features', 'sweep_alpha', 'sweep_exponent'),
+    'mmcausal.analysis': ('Correction', 'FeatureStore', 'collect_features', 'iterate_features', 'sweep_alpha',
+                          'sweep_corrections'),
     'mmcausal.visualization': ('classifier_pictures', 'draw_alpha_sweep', 'grad_cam_pictures', 'report_page'),
     'mmcausal.analysis.proposal_store': ('ProposalStore', 'detect_again', 'iterate_proposals'),
 }

@@ -4,8 +4,6 @@ from mmcausal.hosts import is_usable, require_host
 
 require_host('mmengine')
 
-from mmcausal.analysis.alpha_sweep import iterate_probs, predict, sweep_alpha
-from mmcausal.analysis.exponent_sweep import sweep_exponent
 from mmcausal.analysis.feature_store import (
     FeatureStore,
     check_identity,
@@ -18,6 +16,14 @@ from mmcausal.analysis.feature_store import (
     replace_text,
 )
 from mmcausal.analysis.provenance import commit, machine, provenance
+from mmcausal.analysis.sweeps import (
+    Correction,
+    check_correction,
+    iterate_probs,
+    predict,
+    sweep_alpha,
+    sweep_corrections,
+)
 from mmcausal.analysis.trained import (
     auto_alphas,
     build_split,
@@ -33,11 +39,11 @@ from mmcausal.analysis.trained import (
 )
 
 __all__ = [
-    'FeatureStore', 'auto_alphas', 'build_split', 'build_split_without_test_images', 'check_identity',
-    'collect_features', 'commit', 'complete_features', 'features_folder', 'hash_config', 'hash_dataset', 'hash_file',
-    'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier', 'machine', 'predict',
-    'provenance', 'quiet_runner', 'remaining_batches', 'replace_text', 'reported_groups', 'shot_metric', 'sweep_alpha',
-    'sweep_exponent'
+    'Correction', 'FeatureStore', 'auto_alphas', 'build_split', 'build_split_without_test_images', 'check_correction',
+    'check_identity', 'collect_features', 'commit', 'complete_features', 'features_folder', 'hash_config',
+    'hash_dataset', 'hash_file', 'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier',
+    'machine', 'predict', 'provenance', 'quiet_runner', 'remaining_batches', 'replace_text', 'reported_groups',
+    'shot_metric', 'sweep_alpha', 'sweep_corrections'
 ]
 
 if is_usable('mmdet'):

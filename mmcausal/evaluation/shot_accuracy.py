@@ -5,6 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmcausal.class_prior import class_probabilities
 from mmcausal.registry import METRICS
 
 Prior = Union[str, Sequence[float], np.ndarray, None]
@@ -24,8 +25,8 @@ def shot_groups(class_counts: Union[Sequence[int], np.ndarray], many: int = 100,
 
 
 def _checked_prior(class_prior: Prior) -> Prior:
-    """Return ``class_prior`` if it is None, ``'train'`` or valid weights (C,), else raise ``ValueError``."""
-    if class_prior is None or (isinstance(class_prior, str) and class_prior == 'train'):
+    """Return ``class_prior`` if it is None, a name or valid weights (C,), else raise ``ValueError``."""
+    if class_prior is None or (isinstance(class_prior, str) and class_prior in ('train', 'reversed')):
         return class_prior
     try:
         prior = np.asarray(class_prior, dtype=np.float64)
@@ -34,7 +35,8 @@ def _checked_prior(class_prior: Prior) -> Prior:
         is_usable = False
     if not is_usable:
         number = '' if isinstance(class_prior, (str, float, int)) else f'{len(class_prior)} '
-        raise ValueError(f"class_prior must be 'train' or {number}weights >= 0, not all 0, but got {class_prior!r}")
+        raise ValueError(f"class_prior must be 'train', 'reversed' or {number}weights >= 0, not all 0, but got "
+                         f'{class_prior!r}')
     return prior
 
 
@@ -49,8 +51,9 @@ class ShotAccuracy(BaseMetric):
         many: Classes with more training samples are many-shot.
         few: Classes with fewer training samples are few-shot; the others are medium-shot.
         class_counts: Training samples per class (C,). By default ``class_counts`` in the ``metainfo`` of the test set.
-        class_prior: Expected class frequencies at deployment (C,), or ``'train'`` for the training counts. Adds
-            ``prior`` to the result, the mean class accuracy weighted by them.
+        class_prior: Expected class frequencies at deployment (C,), ``'train'`` for the training counts, or
+            ``'reversed'`` for their reciprocals. Adds ``prior`` to the result, the mean class accuracy weighted by
+            them.
         classwise: Whether to add the accuracy of each class to the result and to log a table.
         collect_device, prefix: As in MMEngine's ``BaseMetric``.
 
@@ -119,9 +122,11 @@ class ShotAccuracy(BaseMetric):
 
     def _prior(self) -> np.ndarray:
         counts = self.counts()
-        prior = counts if isinstance(self.class_prior, str) else np.asarray(self.class_prior)
+        if isinstance(self.class_prior, str):
+            return counts if self.class_prior == 'train' else class_probabilities(counts.tolist(), power=-1).numpy()
+        prior = np.asarray(self.class_prior)
         if prior.shape != counts.shape:
-            raise ValueError(f"class_prior must be 'train' or {len(counts)} weights, but got {len(prior)}")
+            raise ValueError(f"class_prior must be 'train', 'reversed' or {len(counts)} weights, but got {len(prior)}")
         return prior
 
     def groups(self) -> Dict[str, np.ndarray]:

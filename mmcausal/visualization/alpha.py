@@ -1,7 +1,7 @@
 """Accuracy against alpha (Figure 4 of the paper)."""
 from typing import TYPE_CHECKING, Dict, Sequence
 
-from mmcausal.analysis.alpha_sweep import Point
+from mmcausal.analysis.sweeps import Point
 from mmcausal.visualization.style import LINE_COLORS, SHOT_COLORS
 
 if TYPE_CHECKING:

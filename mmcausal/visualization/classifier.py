@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Optional, Union
 import numpy as np
 import torch
 
-from mmcausal.analysis.alpha_sweep import Array, iterate_probs
+from mmcausal.analysis.sweeps import Array, iterate_probs
 from mmcausal.models.layers import Alpha, TDELinear
 from mmcausal.visualization.features import (
     draw_decomposition,

@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmcausal.analysis.alpha_sweep import Array
+from mmcausal.analysis.sweeps import Array
 from mmcausal.hosts import is_installed
 from mmcausal.models.layers import Alpha, TDELinear, check_alpha
 from mmcausal.visualization.classifier import alphas_to_show

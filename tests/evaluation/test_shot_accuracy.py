@@ -26,14 +26,19 @@ def test_accuracy_under_another_prior_by_hand():
     arguments = dict(labels=[0, 0, 1, 2], predictions=[0, 1, 0, 2], class_counts=[500, 300, 100, 50])
     assert evaluate(**arguments, class_prior='train')['shot/prior'] == pytest.approx((250 + 100) / 9)
     assert evaluate(**arguments, class_prior=[0, 1, 3, 7])['shot/prior'] == pytest.approx(75)
+    # weights 1/500, 1/300, 1/100, and none for the class that was not tested
+    reversed_counts = evaluate(**arguments, class_prior='reversed')['shot/prior']
+    assert reversed_counts == pytest.approx((50 / 500 + 100 / 100) / (1 / 500 + 1 / 300 + 1 / 100))
+    with pytest.raises(ValueError, match='class 1 with count 0'):
+        evaluate([0], [0], class_counts=[9, 0], class_prior='reversed')
     for prior in ([1, 1], [1, 1, -1, 1], [0, 0, 0, 0], [1, 1, float('nan'), 1]):
-        with pytest.raises(ValueError, match="class_prior must be 'train' or 4 weights"):
+        with pytest.raises(ValueError, match="class_prior must be 'train', 'reversed' or 4 weights"):
             evaluate(**arguments, class_prior=prior)
 
 
 def test_a_prior_that_says_nothing():
     for prior in ('uniform', 3, [[1, 2]], ['a', 'b']):
-        with pytest.raises(ValueError, match="class_prior must be 'train' or"):
+        with pytest.raises(ValueError, match="class_prior must be 'train', 'reversed' or"):
             ShotAccuracy(class_prior=prior)
     with pytest.raises(ValueError, match='all its weight to classes without a tested image'):
         evaluate([0], [0], class_counts=[9, 9], class_prior=[0, 1])

@@ -3,7 +3,7 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset
@@ -21,8 +21,9 @@ from mmcausal.analysis import (
     reported_groups,
     shot_metric,
 )
+from mmcausal.checks import check_number
 from mmcausal.evaluation import ShotAccuracy
-from mmcausal.models.layers import TDELinear, check_alpha
+from mmcausal.models.layers import TDELinear
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # the names that ShotAccuracy reports
 
@@ -36,12 +37,19 @@ def plain_errors() -> Iterator[None]:
         sys.exit(str(error))
 
 
-def alpha_argument(text: str) -> float:
-    """Parse a value of alpha."""
-    try:
-        return float(check_alpha(float(text)))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'must be a non-negative number, but got {text}') from None
+def number_argument(interval: str) -> Callable[[str], float]:
+    """Return the parser of a number in ``interval``, see :func:`mmcausal.checks.check_number`."""
+
+    def parse(text: str) -> float:
+        try:
+            return check_number('value', float(text), interval)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'must be a number in {interval}, but got {text}') from None
+
+    return parse
+
+
+alpha_argument = number_argument('[0, inf)')
 
 
 def file_argument(text: str) -> str:

@@ -3,8 +3,12 @@
 The network runs once over the split and its features are stored, so every later sweep takes seconds. Besides the
 accuracies, the tool prints the two rules that need no label: alpha='auto' (alpha * mean cosine = 1), and the alpha with
 the largest entropy of the mean prediction, which assumes balanced images.
+
+With --taus and --exponents it also sweeps two corrections that need class counts or class weights instead of a head
+direction: logit adjustment and tau-normalisation, each alone and together with every alpha.
 """
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any, Dict, List
@@ -18,14 +22,24 @@ from arguments import (
     add_sweep_arguments,
     classifier_from,
     dataset_to_choose_by,
+    number_argument,
     plain_errors,
     print_points,
     selecting_metric,
     stored_features,
 )
 
-from mmcausal.analysis import auto_alphas, sweep_alpha
+from mmcausal.analysis import (
+    Correction,
+    FeatureStore,
+    auto_alphas,
+    check_correction,
+    sweep_alpha,
+    sweep_corrections,
+)
+from mmcausal.evaluation import ShotAccuracy
 from mmcausal.functional import NORMALIZERS
+from mmcausal.models import TDELinear
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,7 +50,33 @@ def parse_args() -> argparse.Namespace:
     add_sweep_arguments(parser, GROUPS, 'overall')
     parser.add_argument('--normalizers', choices=sorted(NORMALIZERS), nargs='+',
                         help="normalisers to try on the trained weights; default: the classifier's own")
+    parser.add_argument('--taus', type=number_argument('[0, inf)'), nargs='+', default=[],
+                        help='strengths of logit adjustment to try')
+    parser.add_argument('--exponents', type=number_argument('[0, 1]'), nargs='+', default=[],
+                        help='exponents of tau-normalisation to try, for a linear classifier')
     return parser.parse_args()
+
+
+def corrections_with_alphas(args: argparse.Namespace) -> Dict[str, List[Correction]]:
+    """Return what to try besides alpha alone, by the name of its setting: each value alone and with each alpha."""
+    settings = dict(tau=args.taus, exponent=args.exponents)
+    return {setting: [Correction(alpha)._replace(**{setting: value})
+                      for value in sorted(set(values)) for alpha in sorted({0., *args.alphas})]
+            for setting, values in settings.items() if values}
+
+
+def sweep_setting(layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, args: argparse.Namespace,
+                  setting: str, corrections: List[Correction]) -> Dict[str, Any]:
+    """Sweep another setting than alpha; print the choice of it alone and with alpha."""
+    with plain_errors():
+        points = sweep_corrections(layer, store.features, store.labels, corrections, metric)
+    alone = [point for point in points if point['alpha'] == 0]
+    best_alone, best = (max(candidates, key=lambda point: point[args.select]) for candidates in (alone, points))
+    print_points(alone, setting)
+    print(f'\nBest in {args.select}: {setting} {best_alone[setting]:g} with {best_alone[args.select]:.2f}; with TDE, '
+          f'{setting} {best[setting]:g} and alpha {best["alpha"]:g} with {best[args.select]:.2f}')
+    return dict(chosen=best_alone[setting], chosen_with_alpha={key: best[key] for key in (setting, 'alpha')},
+                sweep=points)
 
 
 def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> None:
@@ -51,12 +91,16 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
 def main() -> None:
     args = parse_args()
     runner, layer = classifier_from(args, 'sweep_alpha')
-    with plain_errors():
-        layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
+    corrections = corrections_with_alphas(args)
+    with plain_errors():  # before the long pass
+        for correction in (*map(Correction, args.alphas), *itertools.chain(*corrections.values())):
+            check_correction(layer, correction)
     dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
+    others = {setting: sweep_setting(layer, store, metric, args, setting, grid)
+              for setting, grid in corrections.items()}
     rules = auto_alphas([layer])
     sweeps, chosen = {}, {}
     for normalizer in args.normalizers or [layer.normalizer]:
@@ -76,7 +120,8 @@ def main() -> None:
     if args.out:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
-            auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps), indent=1))
+            auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps, corrections=others),
+            indent=1))
 
 
 if __name__ == '__main__':

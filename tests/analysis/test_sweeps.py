@@ -1,19 +1,25 @@
-"""Sweeps over alpha against the predictions of the layer itself."""
+"""Sweeps over alpha and other corrections against the predictions of the layers themselves."""
 import numpy as np
 import pytest
 import torch
 
-from mmcausal.analysis import sweep_alpha
-from mmcausal.analysis.alpha_sweep import CHUNK
+from mmcausal.analysis import Correction, sweep_alpha, sweep_corrections
+from mmcausal.analysis.sweeps import CHUNK
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.functional import NORMALIZERS
-from mmcausal.models import DeconfoundLinear
+from mmcausal.models import DeconfoundLinear, LogitAdjustedLinear, TauNormLinear, TDELinear
 
 ALPHAS = np.linspace(0, 3, 31).round(2).tolist()
 
 
+COUNTS = [200, 90, 40, 20, 15, 11, 9, 7, 5, 3, 2, 1]
+
+
 class Pairs:
     """Return the pairs of label and prediction, in place of a metric."""
+
+    def counts(self):
+        return np.array(COUNTS)
 
     def compute_metrics(self, results):
         return dict(pairs=np.array(results))
@@ -96,3 +102,60 @@ def test_alpha_grid_must_be_finite(alphas):
     layer = DeconfoundLinear(4, 3)
     with pytest.raises(ValueError, match='alpha must be a non-negative number'):
         sweep_alpha(layer, torch.zeros(2, 4), [0, 1], alphas, ShotAccuracy(class_counts=[9, 9, 9]))
+
+
+def linear_layer():
+    layer = TDELinear(16, 12, bias=True)
+    layer.weight.data *= torch.linspace(1, 0.2, 12)[:, None]
+    layer.bias.data = torch.linspace(1, -1, 12)
+    layer(torch.randn(50, 16) + 0.5)
+    layer.update_direction(0.)
+    return layer
+
+
+@pytest.mark.parametrize('alpha', [0., 0.7])
+@pytest.mark.parametrize('layer_class, name, values', [(TauNormLinear, 'exponent', [0.3, 0.7, 1.]),
+                                                       (LogitAdjustedLinear, 'tau', [0., 0.2, 0.5, 1.])])
+def test_corrections_are_those_of_the_layers(layer_class, name, values, alpha):
+    layer, features, labels = linear_layer(), torch.randn(200, 16) + 0.5, torch.randint(0, 12, (200, ))
+    points = sweep_corrections(layer, features, labels, [Correction(alpha, **{name: value}) for value in values],
+                               Pairs())
+    predictions = []
+    for value, point in zip(values, points):
+        corrected = layer_class(16, 12, **{name: value}, alpha=alpha).eval()
+        corrected.load_state_dict(layer.state_dict(), strict=False)
+        if layer_class is LogitAdjustedLinear:
+            corrected.set_class_counts(COUNTS)
+        logits = corrected(features)
+        predictions.append(logits.argmax(-1).tolist())
+        assert point['pairs'][:, 1].tolist() == predictions[-1] and (point['alpha'], point[name]) == (alpha, value)
+        mean = logits.softmax(-1).mean(0)
+        assert point['entropy'] == pytest.approx(-(mean * mean.log()).sum().item(), abs=1e-5)
+    assert len(set(map(tuple, predictions))) == len(values)  # the value matters here
+
+
+def test_corrections_together_are_the_formula():
+    layer, features = linear_layer(), torch.randn(200, 16) + 0.5
+    total, head = layer.eval().effects(features)
+    prior = torch.tensor(COUNTS).double() / sum(COUNTS)
+    expected = (total - layer.bias - 0.5 * head) / layer.weight.norm(dim=1)**0.4 - 0.8 * prior.log()
+    point, = sweep_corrections(layer, features, torch.zeros(200), [Correction(0.5, 0.4, 0.8)], Pairs())
+    assert point['pairs'][:, 1].tolist() == expected.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize('layer, correction, message', [
+    (TDELinear(4, 3), Correction(exponent=1.5), 'exponent must be a number'),
+    (TDELinear(4, 3), Correction(tau=-1.), 'tau must be a number'),
+    (DeconfoundLinear(4, 3), Correction(exponent=0.5), "a DeconfoundLinear with the normalizer 'deconfound'"),
+    (TauNormLinear(4, 3), Correction(exponent=0.5), 'normalises its weights itself, but got 0.5 for a TauNormLinear'),
+    (LogitAdjustedLinear(4, 3), Correction(tau=1.), 'tau must be 0 for a LogitAdjustedLinear'),
+])
+def test_corrections_that_do_not_fit_are_refused(layer, correction, message):
+    with pytest.raises(ValueError, match=message):
+        sweep_corrections(layer, torch.zeros(2, 4), [0, 1], [correction], ShotAccuracy(class_counts=[9, 9, 9]))
+
+
+def test_logit_adjustment_needs_an_image_of_each_class():
+    with pytest.raises(ValueError, match='class 1 with count 0'):
+        sweep_corrections(TDELinear(4, 3), torch.zeros(2, 4), [0, 1], [Correction(tau=1.)],
+                          ShotAccuracy(class_counts=[9, 0, 9]))
