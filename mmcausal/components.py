@@ -9,14 +9,14 @@ from mmcausal.hosts import HOSTS, require_host
 # A module that needs a host says so when it is imported; these modules are therefore imported one by one, by name.
 MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.models': ('enable_tde', 'DeployedClassifier'),
-    'mmcausal.models.layers': ('DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear',
-                               'NCMLinear', 'TDELinear', 'TauNormLinear'),
+    'mmcausal.models.layers': ('DeconfoundLinear', 'DetectionDeconfoundLinear', 'EuclideanNCMLinear', 'LWSLinear',
+                               'LogitAdjustedLinear', 'NCMLinear', 'TDELinear', 'TauNormLinear'),
     'mmcausal.models.losses': ('ClassBalancedLoss', 'ClassPriorLoss', 'DeferredReweightingLoss', 'EqualizationLoss',
                                'LDAMLoss', 'LabelAwareSmoothingLoss', 'LogitAdjustedLoss', 'SampleLoss',
                                'SoftmaxFocalLoss'),
     'mmcausal.models.losses.eqlv2_loss': ('EQLV2Loss', ),
     'mmcausal.models.backbones': ('ResNet10', 'ResNet32', 'SmallConvNet', 'TwinBackbone', 'TwinResNeXt'),
-    'mmcausal.models.heads': ('ClassifierHead', 'DeconfoundHead', 'OLTRHead'),
+    'mmcausal.models.heads': ('CenteredHead', 'ClassifierHead', 'DeconfoundHead', 'OLTRHead'),
     'mmcausal.models.classifiers': ('BBNClassifier', 'FineTunedClassifier', 'StageTwoClassifier'),
     'mmcausal.models.roi_heads': ('CascadeTDEMixin', 'TDECascadeRoIHead', 'TDEHybridTaskCascadeRoIHead',
                                   'TDERoIHeadMixin', 'TDEStandardRoIHead'),

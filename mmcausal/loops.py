@@ -5,14 +5,16 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmcausal.hooks.utils import unwrap
-from mmcausal.models import NCMLinear, StageTwoClassifier
-from mmcausal.models.classifiers.class_means import Batch, add_batch
+from mmcausal.models import CenteredHead, NCMLinear, StageTwoClassifier
+from mmcausal.models.classifiers.class_means import Batch, add_batch, find_center
 from mmcausal.registry import LOOPS
 
 
 @LOOPS.register_module()
 class ClassMeansLoop(EpochBasedTrainLoop):
     """One epoch that gives :class:`mmcausal.models.NCMLinear` the mean feature of each class, over all ranks.
+
+    In a :class:`mmcausal.models.CenteredHead`, one more pass over the images finds the centre first.
 
     Args:
         runner: Runner with a :class:`mmcausal.models.StageTwoClassifier` that has an ``NCMLinear`` as ``head.fc``.
@@ -29,6 +31,13 @@ class ClassMeansLoop(EpochBasedTrainLoop):
         if not isinstance(self.model, StageTwoClassifier) or not isinstance(self.model.head.fc, NCMLinear):
             raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc of a StageTwoClassifier, but got a '
                              f'{type(self.model.head.fc).__name__} of a {type(self.model).__name__}')
+
+    def run_epoch(self) -> None:
+        """Find the centre if the head has one, then the means."""
+        if isinstance(self.model.head, CenteredHead):
+            self.runner.logger.info('One pass over the training images for their mean feature')
+            find_center(self.model, self.model.head, self.dataloader)
+        super().run_epoch()
 
     def run_iter(self, idx: int, data_batch: Batch) -> None:
         """Add a batch to the sums; after the last one, set the means."""

@@ -37,3 +37,33 @@ def test_nearest_class_mean(stage_one, tmp_path):
         cfg.model.head.update(head_of('LWSLinear'))
         cfg.experiment_name += '_lws'
         Runner.from_cfg(cfg).train()
+
+
+def test_nearest_class_mean_of_centred_features(stage_one, tmp_path):
+    """As in the source: subtract the mean of all images, divide by the length, average by class, measure distances."""
+    head = dict(head_of('EuclideanNCMLinear'), type='mmcausal.CenteredHead')
+    cfg = baseline_cfg(tmp_path, **{'model.type': 'mmcausal.StageTwoClassifier', 'model.head': head,
+                                   'load_from': stage_one.checkpoint})
+    cfg.train_cfg = dict(type='mmcausal.ClassMeansLoop')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+
+    stage_one.model.eval()
+    features, labels = [], []
+    for batch in runner.train_dataloader:
+        data = stage_one.model.data_preprocessor(batch, False)
+        features.append(stage_one.model.extract_feat(data['inputs'], stage='pre_logits').detach())
+        labels += [int(sample.gt_label) for sample in data['data_samples']]
+    features, labels = torch.cat(features), torch.tensor(labels)
+    center = features.mean(0)
+    torch.testing.assert_close(runner.model.head.center, center)
+    unit = torch.stack([(x - center) / (x - center).norm() for x in features])
+    means = torch.stack([unit[labels == c].mean(0) for c in range(10)])
+    nearest = [min(range(10), key=lambda c: float((x - means[c]).norm())) for x in unit]
+
+    loaded = MODELS.build(cfg.model)
+    loaded.load_state_dict(torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict'])
+    for model in (runner.model, loaded):
+        predicted = model.eval().head((features, )).argmax(1).tolist()
+        assert sum(p == n for p, n in zip(predicted, nearest)) >= len(nearest) - 1  # one may be a tie
+    torch.testing.assert_close(loaded.head.fc.weight, means, rtol=1e-4, atol=1e-5)

@@ -37,6 +37,7 @@ ALLOWED = {
     'class-aware-sampling': (SAMPLER, ), 'square-root-sampling': (SAMPLER, ), 'progressively-balanced': (SAMPLER, ),
     'tau-norm': TEST_ALONE, 'logit-adjustment': TEST_ALONE, 'crt': STAGE_TWO, 'lws': STAGE_TWO,
     'ncm': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
+    'ncm-centered': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
     'oltr': OLTR, 'decouple-oltr': OLTR,
     'bbn': ('model.', 'train_dataloader.batch_size', SAMPLER, 'optim_wrapper.optimizer.', 'auto_scale_lr.',
             'custom_hooks'),

@@ -5,6 +5,7 @@ import torch
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
+from mmcausal.models.heads import CenteredHead
 from mmcausal.models.layers import NCMLinear
 
 Batch = Union[dict, tuple, list]
@@ -21,6 +22,17 @@ def find_class_means(model: ImageClassifier, layer: NCMLinear, dataloader: Itera
     for batch in dataloader:
         add_batch(model, layer, batch)
     layer.set_means()
+    model.train(was_training)
+
+
+@torch.no_grad()
+def find_center(model: ImageClassifier, head: CenteredHead, dataloader: Iterable[Batch]) -> None:
+    """Set the centre of ``head`` to the mean feature that a classifier has for a dataloader's images."""
+    was_training = model.training
+    model.eval()
+    for batch in dataloader:
+        head.add_features(model.extract_feat(model.data_preprocessor(batch, False)['inputs'], stage='neck'))
+    head.set_center()
     model.train(was_training)
 
 

@@ -1,10 +1,16 @@
 """Classifier layers. They need PyTorch alone."""
 from mmcausal.models.layers.deconfound_linear import DeconfoundLinear
-from mmcausal.models.layers.decoupled_linears import LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
+from mmcausal.models.layers.decoupled_linears import (
+    EuclideanNCMLinear,
+    LogitAdjustedLinear,
+    LWSLinear,
+    NCMLinear,
+    TauNormLinear,
+)
 from mmcausal.models.layers.detection_linear import DetectionDeconfoundLinear
 from mmcausal.models.layers.tde_linear import Alpha, TDELinear, check_alpha
 
 __all__ = [
-    'Alpha', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear', 'NCMLinear',
-    'TDELinear', 'TauNormLinear', 'check_alpha'
+    'Alpha', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'EuclideanNCMLinear', 'LWSLinear',
+    'LogitAdjustedLinear', 'NCMLinear', 'TDELinear', 'TauNormLinear', 'check_alpha'
 ]

@@ -163,6 +163,37 @@ class NCMLinear(TDELinear):
         return f'{super().extra_repr()}, tau={self.tau}'
 
 
+class EuclideanNCMLinear(NCMLinear):
+    r"""Nearest class mean by the Euclidean distance: the logits are :math:`-\tau \|x - m_i\|^2 + \tau \|x\|^2`.
+
+    The last term is the same for all classes. Without it the logits would not be linear in x.
+
+    Args:
+        in_features, out_features: D and C.
+        tau: Inverse temperature of the squared distances, positive.
+        alpha, device, dtype: As in :class:`TDELinear`.
+
+    Raises:
+        ValueError, RuntimeError: As in :class:`NCMLinear`.
+    """
+    normalizer = 'linear'
+
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 tau: float = 16.,
+                 alpha: Alpha = 0.,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        super().__init__(in_features, out_features, tau, alpha, device, dtype)
+
+    def effective_weight(self) -> Tensor:
+        return 2 * self.tau * super().effective_weight()
+
+    def offset(self) -> Tensor:
+        return -self.tau * self.weight.pow(2).sum(1)
+
+
 class LogitAdjustedLinear(TDELinear):
     r"""Post-hoc logit adjustment (Menon et al., ICLR 2021, arXiv 2007.07314, Eq. 9).
 

@@ -16,6 +16,7 @@ ACTING = {
     'TauNormLinear': {'exponent'},
     'LWSLinear': set(),
     'NCMLinear': {'tau'},
+    'EuclideanNCMLinear': {'tau'},
     'LogitAdjustedLinear': {'tau'},
 }
 WITH_BIAS = {'TDELinear', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear'}

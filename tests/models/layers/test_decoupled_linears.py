@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mmcausal import functional
 from mmcausal.hooks import ClassPriorHook
-from mmcausal.models import LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
+from mmcausal.models import EuclideanNCMLinear, LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
 
 
 def test_learnable_weight_scaling_trains_one_factor_a_class(stage_one, tmp_path):
@@ -36,6 +36,15 @@ def test_means_need_a_sample_of_each_class():
         layer.set_means()
     with pytest.raises(RuntimeError, match='has no class means'):
         layer.eval()(torch.randn(1, 4))
+
+
+def test_euclidean_distances_to_the_class_means():
+    layer, x, labels = EuclideanNCMLinear(4, 3, tau=2.), torch.randn(9, 4), torch.arange(9) % 3
+    layer.add_samples(x, labels)
+    layer.set_means()
+    means = [x[labels == c].mean(0) for c in range(3)]
+    expected = torch.tensor([[-2 * (row - mean).pow(2).sum() for mean in means] for row in x]).softmax(-1)
+    torch.testing.assert_close(layer.eval()(x).softmax(-1), expected)
 
 
 @pytest.mark.parametrize('exponent', [0., 0.4, 1.])

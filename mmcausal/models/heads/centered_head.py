@@ -1,0 +1,56 @@
+"""A head on centred features of unit length."""
+from typing import Optional, Tuple, Union
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcausal.models.heads.classifier_head import ClassifierHead
+from mmcausal.models.layers.tde_linear import sum_over_ranks
+from mmcausal.registry import MODELS
+
+
+@MODELS.register_module()
+class CenteredHead(ClassifierHead):
+    """Same as :class:`ClassifierHead`, except that the layer sees (x - c) / ||x - c|| with the mean training feature c.
+
+    Source: the nearest class mean of Kang et al., ICLR 2020 (arXiv 1910.09217), in their code.
+    :class:`mmcausal.loops.ClassMeansLoop` finds the centre. Almost nothing is left along the head direction then, so
+    TDE has nothing to remove.
+
+    Args:
+        num_classes, in_channels, classifier, init_cfg, **kwargs: As in :class:`ClassifierHead`.
+
+    Attributes:
+        center: Buffer (D,), c; zero until :meth:`set_center`.
+    """
+    center: Tensor
+    feature_sum: Tensor
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 classifier: dict,
+                 init_cfg: Optional[dict] = None,
+                 **kwargs: Union[dict, int, tuple, bool]) -> None:
+        super().__init__(num_classes, in_channels, classifier, init_cfg, **kwargs)
+        self.register_buffer('center', torch.zeros(in_channels))
+        # Of the features seen (D) and of ones (1): ranks merge with one all-reduce
+        self.register_buffer('feature_sum', torch.zeros(in_channels + 1), persistent=False)
+
+    def pre_logits(self, feats: Tuple[Tensor]) -> Tensor:
+        """Return centred features (N, D) of unit length."""
+        return F.normalize(super().pre_logits(feats) - self.center, dim=1)
+
+    @torch.no_grad()
+    def add_features(self, feats: Tuple[Tensor]) -> None:
+        """Add the features of a batch to those whose mean will be the centre."""
+        x = super().pre_logits(feats)
+        self.feature_sum += torch.cat([x.sum(0), x.new_tensor([len(x)])])
+
+    @torch.no_grad()
+    def set_center(self) -> None:
+        """Set the centre to the mean of all features added, over all ranks."""
+        sum_over_ranks(self.feature_sum)
+        self.center.copy_(self.feature_sum[:-1] / self.feature_sum[-1])
+        self.feature_sum.zero_()
