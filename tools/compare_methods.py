@@ -23,7 +23,10 @@ from mmcausal.analysis import commit, hash_config, machine, provenance, replace_
 
 TOOLS = Path(__file__).resolve().parent
 PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text())
-METRICS = ('many', 'medium', 'few', 'overall')
+# Columns of the table and the metrics behind them: accuracies in percent, average precisions as fractions
+SHOTS = {name: f'shot/{name}' for name in ('many', 'medium', 'few', 'overall')}
+PRECISIONS = {**{f'mask {name}': f'lvis/segm_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf')},
+              'box AP': 'lvis/bbox_AP'}
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
             'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
 TESTING = ('model', 'test_dataloader', 'test_evaluator')
@@ -93,9 +96,17 @@ def stage_one_of(path: Path, cfg: Config) -> Path:
 
 
 def signature(cfg: Config) -> str:
-    """Return the hash of everything that a training depends on, without the alpha of TDE."""
-    head = {key: value for key, value in cfg.model.head.items() if key != 'alpha'}
-    return hash_config({**{key: cfg.get(key) for key in TRAINING}, 'model': dict(cfg.model, head=head)})[:10]
+    """Return the hash of everything that a training depends on, without the settings of TDE."""
+    cfg = Config(cfg.to_dict())
+    for classifier in (cfg.model.get('head', {}), cfg.model.get('roi_head', {}).get('classifier', {})):
+        for setting in ('alpha', 'exempt_background'):
+            classifier.pop(setting, None)
+    return hash_config({key: cfg.get(key) for key in TRAINING})[:10]
+
+
+def training_name(path: Path) -> str:
+    """Return the name of a config's training, which a classifier shares with its TDE."""
+    return f'{path.parent.name}_{path.stem.replace("-tde", "").replace("_tde_", "_deconfound_")}'
 
 
 def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
@@ -116,7 +127,7 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
         cfg.load_from = str(train(stage_one_of(path, cfg), seed, args))
     if not cfg.train_cfg:
         return Path(cfg.load_from)
-    work_dir = args.work_dir / f'{path.parent.name}_{path.stem.replace("-tde", "")}_{seed}_{signature(cfg)}'
+    work_dir = args.work_dir / f'{training_name(path)}_{seed}_{signature(cfg)}'
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.get("max_epochs", 1)}.pth'
     if not checkpoint.exists():
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -137,7 +148,7 @@ def note_start(work_dir: Path) -> None:
 
 
 def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
-    """Return the accuracies in percent, by shot group and overall, with their provenance."""
+    """Return the accuracies or average precisions in percent, with their provenance."""
     checkpoint = train(path, seed, args)
     cfg = load_config(path, seed, args)
     tested = hash_config([cfg.get(key) for key in TESTING])[:10]
@@ -151,8 +162,10 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
         partial.replace(out)
     metrics = json.loads(out.read_text())
     starts = checkpoint.parent / 'starts.json'
-    return dict({metric: metrics[f'shot/{metric}'] for metric in METRICS if f'shot/{metric}' in metrics}, seed=seed,
-                run=checkpoint.parent.name, trained=json.loads(starts.read_text()) if starts.exists() else None)
+    accuracies = {name: metrics[key] for name, key in SHOTS.items() if key in metrics}
+    precisions = {name: 100 * metrics[key] for name, key in PRECISIONS.items() if metrics.get(key, -1) >= 0}
+    return dict(accuracies, **precisions, seed=seed, run=checkpoint.parent.name,
+                trained=json.loads(starts.read_text()) if starts.exists() else None)
 
 
 def keeps_setting(path: Path, args: argparse.Namespace) -> bool:
@@ -177,10 +190,12 @@ def published(path: Path, args: argparse.Namespace) -> Optional[Union[float, str
 
 def markdown(rows: List[Dict[str, Any]]) -> str:
     """Return the table in Markdown: means and standard deviations over seeds, beside the published accuracies."""
-    lines = ['| config | ' + ' | '.join(METRICS) + ' | published |', '|---' * (len(METRICS) + 2) + '|']
+    measured = {name for row in rows for result in row['results'] for name in result}
+    metrics = [name for name in (*SHOTS, *PRECISIONS) if name in measured]
+    lines = ['| config | ' + ' | '.join(metrics) + ' | published |', '|---' * (len(metrics) + 2) + '|']
     for row in rows:
         cells = []
-        for metric in METRICS:
+        for metric in metrics:
             values = [result[metric] for result in row['results'] if metric in result]
             spread = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
             cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
@@ -203,7 +218,7 @@ def main() -> None:
         rows.append(row)
         print(markdown(rows[-1:]).splitlines()[-1], flush=True)
     table = markdown(rows)
-    print(f'\nTop-1 accuracy in percent, {len(args.seeds)} seeds\n\n{table}')
+    print(f'\nResults in percent, {len(args.seeds)} seeds\n\n{table}')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         epochs = args.epochs or 'those of the configs'

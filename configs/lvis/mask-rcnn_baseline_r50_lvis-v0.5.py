@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/mask-rcnn_r50_lvis.py',
     '../_base_/datasets/lvis_v0.5.py',
-    'mmdet::_base_/schedules/schedule_20e.py',
+    '../_base_/schedules/lvis_v0.5_20e.py',
     '../_base_/lvis_runtime.py',
 ]
 num_classes = 1230

@@ -74,6 +74,7 @@ def test_recipe_of_the_paper(path):
     assert cfg.param_scheduler[1].milestones == [16, 19]
     assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (0.02, 1e-4)
     assert cfg.auto_scale_lr.base_batch_size == 16 and cfg.model.test_cfg.rcnn.max_per_img == 300
+    assert cfg.model.test_cfg.rcnn.score_thr == 1e-4
     version = 'V05' if 'v0.5' in path.stem else 'V1'
     dataset = cfg.train_dataloader.dataset
     if 'rfs' in path.stem:

@@ -1,4 +1,5 @@
 """The settings of each method are those of its source, which the tables name."""
+import inspect
 import json
 
 import pytest
@@ -7,55 +8,149 @@ from helpers.commands import ROOT
 from helpers.configs import load
 from mmengine.optim import LinearLR, MultiStepLR
 
-CUI = 'richardaecn/class-balanced-loss: src/cifar_main.py, src/cifar_trainval.sh'
-CAO = 'kaidic/LDAM-DRW: cifar_train.py, losses.py, models/resnet_cifar.py'
-BAG = 'zhangyongshun/BagofTricks-LT: configs/cao_cifar/re_weighting'
-BBN = 'Megvii-Nanjing/BBN: configs/cifar100.yaml'
-TDE = 'KaihuaTang/Long-Tailed-Recognition.pytorch: classification/'
-KANG = 'facebookresearch/classifier-balancing: config/ImageNet_LT'
-EQL = 'tztztztztz/eql.detectron2: fast_rcnn.py'
-NO_DECAY = {'head.fc.bias': {'decay_mult': 0.}}
+import mmcausal
 
+# Repository and commit of each source; a row of SETTINGS adds the file and its lines
+CUI = 'richardaecn/class-balanced-loss@0ab6eb775c'
+CAO = 'kaidic/LDAM-DRW@6feb304a33'
+BAG = 'zhangyongshun/BagofTricks-LT@2ac14397f0 and @91880c7ed1'
+ZHOU = 'megvii-research/BBN@4885096940'
+TANG = 'KaihuaTang/Long-Tailed-Recognition.pytorch@54c07cfc54'
+TANG_CIFAR = 'KaihuaTang/Long-Tailed-Recognition.pytorch@0a5a7af693 (CIFAR-100), @cd71a3d3a1 (CIFAR-10)'
+TANG_CLASSIFIER = 'KaihuaTang/Long-Tailed-Recognition.pytorch@f114d9d8f5'
+KANG = 'facebookresearch/classifier-balancing@22370c6414'
+LIU = 'zhmiao/OpenLongTailRecognition-OLTR@8132217212'
+TAN = 'tztztztztz/eql.detectron2@d24f9826b2'
+ZHONG = 'dvlab-research/MiSLAS@dcdc6cf2d1'
+MENON = 'google-research/google-research@ccc94ce348'
+SEESAW = 'open-mmlab/mmdetection@19bceba562'
+
+HEAD, LOSS = 'model.head', 'model.head.loss'
+OPTIMIZER = 'optim_wrapper.optimizer'
+NO_DECAY = {'optim_wrapper.paramwise_cfg.custom_keys': {'head.fc.bias': {'decay_mult': 0.}}}
+ALL_CIFAR = [f'cifar{n}_lt/{{}}_r32_ir{ratio}' for n in (100, 10) for ratio in (100, 50, 10)]
+
+# configs, source, file: lines, settings there
 SETTINGS = [
-    ('cifar100_lt/focal_r32_ir100', CUI, {'model.head.loss.gamma': 1., 'model.head.init_cfg.type': 'Xavier',
-                                          'model.head.init_cfg.bias_prob': 1 / 100,
-                                          'optim_wrapper.paramwise_cfg.custom_keys': NO_DECAY}),
-    ('cifar10_lt/focal_r32_ir100', CUI, {'model.head.loss.gamma': 1., 'model.head.init_cfg.type': 'Xavier',
-                                         'model.head.init_cfg.bias_prob': 1 / 10,
-                                         'optim_wrapper.paramwise_cfg.custom_keys': NO_DECAY}),
-    ('imagenet_lt/focal_x50_90e', TDE + 'loss/FocalLoss.py', {
-        'model.head.loss.type': 'mmcausal.SoftmaxFocalLoss', 'model.head.loss.gamma': 2.,
-        'model.head.loss.detach_modulator': True}),
-    ('cifar100_lt/class-balanced_r32_ir100', BAG, {'model.head.loss.beta': 0.9}),
-    ('cifar100_lt/class-balanced-focal_r32_ir100', BAG, {'model.head.loss.beta': 0.9,
-                                                         'model.head.loss.loss.gamma': 1.}),
-    ('cifar100_lt/class-balanced-focal_r32_ir50', BAG, {'model.head.loss.beta': 0.99, 'model.head.loss.loss.gamma': 1.}),
-    ('cifar10_lt/class-balanced_r32_ir100', BAG, {'model.head.loss.beta': 0.9999}),
-    ('cifar10_lt/class-balanced-focal_r32_ir50', BAG, {'model.head.loss.beta': 0.9999,
-                                                       'model.head.loss.loss.gamma': 1.}),
-    ('cifar100_lt/ldam-drw_r32_ir100', CAO, {'model.head.init_length': 1., 'model.head.tau': 30.,
-                                             'model.head.loss.loss.scale': 30.}),
-    ('cifar100_lt/bbn_r32_ir100', BBN, {
-        'optim_wrapper.optimizer': dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=True),
-        'train_dataloader.batch_size': 2 * 128}),
-    *((config, TDE + 'models/ResNext50Feature.py', {'model.backbone.zero_init_residual': False})
-      for config in ('imagenet_lt/linear_x50_90e', 'imagenet_lt/linear_x101-32x4d_120e', 'imagenet_lt/linear_r50_90e',
-                     'imagenet_lt/linear_r10_90e', 'inat18/linear_r50_90e')),
-    ('imagenet_lt/cosine_x50_90e', TDE + 'config/ImageNet_LT', {'model.head.num_heads': 1}),
-    ('imagenet_lt/capsule_x50_90e', TDE + 'config/ImageNet_LT', {'model.head.num_heads': 1}),
-    ('imagenet_lt/lws_x50_90e', KANG, {'train_cfg.max_epochs': 5}),
-    ('cifar100_lt/lws_r32_ir100', TDE + 'config/CIFAR100_LT/cls_lws.yaml', {'train_cfg.max_epochs': 5}),
+    # The paper's own method
+    ([name.format('deconfound-tde') for name in ALL_CIFAR], TANG_CIFAR,
+     'classification/config/CIFAR*_LT/causal_norm_32.yaml: 17-19, 23, 24, 29, 39', {
+         f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.momentum': 0.9, f'{OPTIMIZER}.weight_decay': 5e-4,
+         'train_dataloader.batch_size': 256, 'train_cfg.max_epochs': 200}),
+    (['cifar100_lt/deconfound-tde_r32_ir100'], TANG_CIFAR, 'classification/config/CIFAR100_LT/causal_norm_32.yaml: 19',
+     {f'{HEAD}.alpha': 1.5}),
+    (['cifar10_lt/deconfound-tde_r32_ir100'], TANG_CIFAR, 'classification/config/CIFAR10_LT/causal_norm_32.yaml: 19',
+     {f'{HEAD}.alpha': 1.}),
+    (['imagenet_lt/deconfound-tde_x50_90e'], 'KaihuaTang/Long-Tailed-Recognition.pytorch@8e3427d051',
+     'classification/config/ImageNet_LT/causal_norm.yaml: 17-19, 23, 24, 29, 38', {
+         f'{HEAD}.alpha': 3., f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4, 'train_cfg.max_epochs': 90,
+         'param_scheduler.type': 'CosineAnnealingLR', 'auto_scale_lr.base_batch_size': 512}),
+    ([f'lvis/htc_tde_r101{version}' for version in ('', '_lvis-v0.5')], TANG,
+     'lvis1.0/configs/htc/htc_r101_fpn_20e_causal.py: 4-6; .../htc_without_semantic_r50_fpn_1x_lvis.py: 7, 40-44, test_cfg; '
+     'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 60-63, 69', {
+         'model.type': 'HybridTaskCascade', 'model.roi_head.interleaved': True, 'model.roi_head.mask_info_flow': True,
+         'model.roi_head.num_stages': 3, 'model.roi_head.classifier.alpha': 1.5,
+         f'{OPTIMIZER}.lr': 0.02, f'{OPTIMIZER}.weight_decay': 1e-4, 'train_cfg.max_epochs': 20,
+         'param_scheduler.1.milestones': [16, 19], 'model.test_cfg.rcnn.max_per_img': 300,
+         'custom_hooks.1.momentum': 1 - (1 - 0.9) * 0.002}),
+    (['lvis/htc_tde_r101_lvis-v0.5'], TANG, 'lvis_old/configs/htc/htc_r101_fpn_20e_causal.py: train_pipeline, '
+     'optimizer_config, lr_config', {
+        'train_dataloader.dataset.pipeline.2.type': 'Resize', 'train_dataloader.dataset.pipeline.2.scale': (1333, 800),
+        'optim_wrapper.clip_grad': dict(max_norm=35, norm_type=2), 'param_scheduler.0.start_factor': 1 / 3,
+        'param_scheduler.0.end': 500, 'train_dataloader.batch_size': 2}),
+    # Losses
+    (['cifar100_lt/focal_r32_ir100', 'cifar10_lt/focal_r32_ir100'], CUI,
+     'cifar_trainval.sh: 14; src/cifar_main.py: 349-351', {f'{LOSS}.gamma': 1., **NO_DECAY}),
+    (['cifar100_lt/focal_r32_ir100', 'cifar10_lt/focal_r32_ir100'], CUI,
+     'src/model_base.py: 193-196, with the default kernel of tf.layers.dense', {f'{HEAD}.init_cfg.type': 'Xavier'}),
+    (['cifar100_lt/focal_r32_ir100'], CUI, 'src/model_base.py: 196', {f'{HEAD}.init_cfg.bias_prob': 1 / 100}),
+    (['cifar10_lt/focal_r32_ir100'], CUI, 'src/model_base.py: 196', {f'{HEAD}.init_cfg.bias_prob': 1 / 10}),
+    (['imagenet_lt/focal_x50_90e'], TANG, 'classification/loss/FocalLoss.py: 22, 27, 32', {
+        f'{LOSS}.type': 'mmcausal.SoftmaxFocalLoss', f'{LOSS}.gamma': 2., f'{LOSS}.detach_modulator': True}),
+    (['cifar100_lt/class-balanced_r32_ir100', 'cifar100_lt/class-balanced_r32_ir50'], BAG,
+     'configs/cao_cifar/re_weighting/cbce/cifar100_im*.yaml: 28', {f'{LOSS}.beta': 0.9}),
+    (['cifar10_lt/class-balanced_r32_ir100', 'cifar10_lt/class-balanced_r32_ir50'], BAG,
+     'configs/cao_cifar/re_weighting/cbce/cifar10_im*.yaml: 28, 27', {f'{LOSS}.beta': 0.9999}),
+    (['cifar100_lt/class-balanced-focal_r32_ir100'], BAG,
+     'configs/cao_cifar/re_weighting/cbfocal/cifar100_im100.yaml: 29-30', {f'{LOSS}.beta': 0.9, f'{LOSS}.loss.gamma': 1.}),
+    (['cifar100_lt/class-balanced-focal_r32_ir50'], BAG,
+     'configs/cao_cifar/re_weighting/cbfocal/cifar100_im50.yaml: 29-30', {f'{LOSS}.beta': 0.99, f'{LOSS}.loss.gamma': 1.}),
+    ([f'cifar10_lt/class-balanced-focal_r32_ir{ratio}' for ratio in (100, 50, 10)], CUI,
+     'cifar_im_trainval_cb.sh: 7, 16', {f'{LOSS}.beta': 0.9999, f'{LOSS}.loss.gamma': 1.}),
+    (['cifar100_lt/ldam-drw_r32_ir100'], CAO, 'cifar_train.py: 213; losses.py: 25, 45; models/resnet_cifar.py: 42', {
+        f'{HEAD}.init_length': 1., f'{HEAD}.tau': 30., f'{LOSS}.loss.scale': 30.}),
+    (['imagenet_lt/seesaw_x50_90e', 'cifar100_lt/seesaw_r32_ir100'], SEESAW,
+     'mmdet/models/losses/seesaw_loss.py: 108-109', {f'{LOSS}.type': 'SeesawLoss'}),
+    # Other classifiers and second stages
+    (['imagenet_lt/linear-no-bias_x50_90e'], 'KaihuaTang/Long-Tailed-Recognition.pytorch@ede423d265',
+     'classification/models/DotProductClassifier.py: 24', {f'{HEAD}.classifier.type': 'mmcausal.TDELinear'}),
+    (['imagenet_lt/linear_x50_90e', 'imagenet_lt/linear_x101-32x4d_120e', 'imagenet_lt/linear_r50_90e',
+      'imagenet_lt/linear_r10_90e', 'inat18/linear_r50_90e'], TANG,
+     'classification/models/ResNextFeature.py: 131-133', {'model.backbone.zero_init_residual': False}),
+    (['imagenet_lt/linear_x50_90e'], KANG, 'config/ImageNet_LT/feat_uniform.yaml: 1, 8, 15, 21, 27, 34', {
+        f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4, 'train_cfg.max_epochs': 90,
+        'param_scheduler.type': 'CosineAnnealingLR', 'auto_scale_lr.base_batch_size': 512}),
+    (['imagenet_lt/crt_x50_90e'], KANG, 'config/ImageNet_LT/cls_crt.yaml: 1, 15, 20, 34, 37', {
+        'train_cfg.max_epochs': 10, f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4,
+        'train_dataloader.sampler.type': 'mmcausal.ClassPowerSampler', 'model.type': 'mmcausal.StageTwoClassifier'}),
+    (['imagenet_lt/lws_x50_90e'], KANG, 'config/ImageNet_LT/cls_lws.yaml: 34; models/TauNormClassifier.py: 21-28', {
+        'train_cfg.max_epochs': 5, f'{HEAD}.classifier.type': 'mmcausal.LWSLinear'}),
+    (['cifar100_lt/lws_r32_ir100'], TANG, 'classification/config/CIFAR100_LT/cls_lws.yaml: 39',
+     {'train_cfg.max_epochs': 5}),
+    (['imagenet_lt/ncm-centered_x50_90e'], KANG, 'main.py: 39-40; models/KNNClassifier.py: 16, 47, 51-52', {
+        f'{HEAD}.type': 'mmcausal.CenteredHead', f'{HEAD}.classifier.type': 'mmcausal.EuclideanNCMLinear'}),
+    # K of the paper's Tables 2 and 7; the authors' code has no config of these rows
+    (['imagenet_lt/cosine_x50_90e', 'imagenet_lt/capsule_x50_90e'], 'the paper', 'Tables 2 and 7',
+     {f'{HEAD}.num_heads': 1}),
+    (['imagenet_lt/cosine-k2_x50_90e', 'imagenet_lt/capsule-k2_x50_90e'], 'the paper', 'Table 7',
+     {f'{HEAD}.num_heads': 2}),
+    # Whole systems
+    ([name.format('bbn') for name in ALL_CIFAR], ZHOU, 'configs/cifar*.yaml: 29, 30, 36-38; lib/utils/utils.py: 44-49', {
+        OPTIMIZER: dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=True),
+        'train_dataloader.batch_size': 2 * 128, 'train_cfg.max_epochs': 200}),
+]
+# Defaults of components: component, its argument, value, source, file: lines
+DEFAULTS = [
+    ('DeconfoundLinear', 'num_heads', 2, TANG_CLASSIFIER, 'classification/models/CausalNormClassifier.py: 9'),
+    ('DeconfoundLinear', 'tau', 16., TANG_CLASSIFIER, 'classification/models/CausalNormClassifier.py: 9'),
+    ('DeconfoundLinear', 'gamma', 0.03125, TANG_CLASSIFIER, 'classification/models/CausalNormClassifier.py: 9'),
+    ('LDAMLoss', 'max_margin', 0.5, CAO, 'cifar_train.py: 213; losses.py: 25, 28'),
+    ('LDAMLoss', 'scale', 30., CAO, 'cifar_train.py: 213; losses.py: 25'),
+    ('DeferredReweightingLoss', 'beta', 0.9999, CAO, 'cifar_train.py: 202'),
+    ('LabelAwareSmoothingLoss', 'head', 0.4, ZHONG, 'config/cifar100/cifar100_imb001_stage2_mislas.yaml: 39'),
+    ('LabelAwareSmoothingLoss', 'tail', 0.1, ZHONG, 'config/cifar100/cifar100_imb001_stage2_mislas.yaml: 40'),
+    ('LogitAdjustedLinear', 'tau', 1., MENON, 'logit_adjustment/main.py: 42'),
+    ('LogitAdjustedLoss', 'tau', 1., MENON, 'logit_adjustment/main.py: 42'),
+    ('OLTRHead', 'centroid_weight', 0.01, LIU, 'config/ImageNet_LT/stage_2_meta_embedding.py: 42'),
 ]
 
 
-@pytest.mark.parametrize('config, source, settings', SETTINGS, ids=[row[0] for row in SETTINGS])
+def get(value, key):
+    for part in key.split('.'):
+        value = value[int(part)] if part.isdigit() else value[part]
+    return value
+
+
+@pytest.mark.parametrize('config, source, settings', [
+    pytest.param(config, f'{source} {lines}', settings, id=config)
+    for configs, source, lines, settings in SETTINGS for config in configs])
 def test_settings_are_those_of_the_source(config, source, settings):
     cfg = load(ROOT / 'configs' / f'{config}.py')
     for key, value in settings.items():
-        got = cfg
-        for part in key.split('.'):
-            got = got[part]
+        got = get(cfg, key)
         assert got == pytest.approx(value) if isinstance(value, float) else got == value, f'{key} in {source}'
+
+
+@pytest.mark.parametrize('name, argument, value, source, lines', DEFAULTS, ids=[f'{row[0]}-{row[1]}' for row in DEFAULTS])
+def test_defaults_are_those_of_the_source(name, argument, value, source, lines):
+    default = inspect.signature(getattr(mmcausal, name)).parameters[argument].default
+    assert default == value, f'{source} {lines}'
+
+
+def test_tail_of_the_equalization_loss():
+    """Tan et al. take classes in less than 0.00177 of the 57 k images of LVIS v0.5, projects/EQL/eql/cfg.py: 5."""
+    tail_below = inspect.signature(mmcausal.EqualizationLoss).parameters['tail_below'].default
+    assert tail_below - 1 < 0.00177 * 57e3 < tail_below, TAN
 
 
 def test_cifar_schedule():

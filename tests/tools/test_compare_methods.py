@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers.commands import ROOT
+from helpers.runners import shapes_cfg
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -82,6 +83,21 @@ def test_rows_of_one_protocol(table):
     assert [script for script, _ in again] == ['train', 'test']
 
 
+def test_detectors_have_precisions_and_share_a_training(table, shapes):
+    for name, alpha in (('cascade_deconfound_r18', 0.), ('cascade_tde_r18', 1.)):
+        cfg = shapes_cfg('cascade_tde_r18', shapes, table.folder)
+        cfg.model.roi_head.classifier.alpha = alpha
+        cfg.dump(table.folder / f'{name}.py')
+    out = table.folder / 'detectors.json'
+    runs = table.call(*(table.folder / f'cascade_{name}_r18.py' for name in ('deconfound', 'tde')), '--out', out)
+    assert [script for script, _ in runs] == ['train', 'test', 'test']
+    header = out.with_suffix('.md').read_text().splitlines()[0]
+    assert header.startswith('| config | mask AP | mask AP50 |') and header.endswith('| box AP | published |')
+    for row in json.loads(out.read_text())['rows']:
+        result, = row['results']
+        assert 0 <= result['mask AP'] <= result['mask AP50'] <= 100 and 'overall' not in result
+
+
 def test_epochs_of_a_schedule_are_scaled(table):
     cfg = Config.fromfile(ROOT / 'configs' / 'cifar100_lt' / 'ldam-drw_r32_ir100.py')
     assert cfg.param_scheduler[1].milestones == [120, 160]
@@ -123,6 +139,9 @@ EIGHT = {'optim_wrapper.accumulative_counts': 8}
     ('imagenet_lt/focal_x50_90e', EIGHT, None, '64.3 / 37.1 / 8.2 / 43.7'),
     ('imagenet_lt/tau-norm_x50_90e', EIGHT, None, '59.1 / 46.9 / 30.7 / 49.4'),
     ('imagenet_lt/tau-norm_x50_90e', {}, None, None),  # because of its first stage
+    ('lvis/htc_tde_r101', EIGHT, None, '27.1 / 40.1 / 28.7 / 16.0 / 26.9 / 32.1 / 30.0'),
+    ('lvis/htc_tde_r101', {}, None, None),
+    ('lvis/cascade_tde_r101', EIGHT, None, None),  # the authors' configs are HTC
 ])
 def test_published_accuracy_stands_beside_its_own_setting_only(config, options, epochs, accuracy):
     published = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))['published']
@@ -133,5 +152,5 @@ def test_published_accuracy_stands_beside_its_own_setting_only(config, options, 
 def test_every_published_accuracy_is_shown_in_its_own_setting():
     tool = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
     for name, accuracy in tool['PUBLISHED'].items():
-        args = SimpleNamespace(cfg_options=EIGHT if name.startswith('imagenet_lt') else {}, epochs=None)
+        args = SimpleNamespace(cfg_options=EIGHT if name.startswith(('imagenet_lt', 'lvis')) else {}, epochs=None)
         assert tool['published'](ROOT / 'configs' / f'{name}.py', args) == accuracy, name
