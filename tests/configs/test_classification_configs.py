@@ -135,7 +135,7 @@ def test_table_seven_differs_from_table_two_by_the_heads(path):
     assert load(path).model.head.num_heads == 2
 
 
-@pytest.mark.parametrize('path', HOLDOUT, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize('path', HOLDOUT, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_holdout_validates_on_training_images(path):
     cfg, original = load(path), path.with_name(path.name.replace('_holdout', ''))
     per_class = {f'{loader}.dataset.val_per_class' for loader in LOADERS}
