@@ -20,4 +20,6 @@ def draw_alpha_sweep(axes: 'Axes', points: Sequence[Point], marks: Dict[str, flo
     for (name, alpha), color, style in zip(marks.items(), LINE_COLORS[3:] + LINE_COLORS, (':', '--', '-.')):
         axes.axvline(alpha, color=color, linestyle=style, label=f'{name}: {alpha:.2f}')
     axes.set(xlabel='alpha (0: total effect)', ylabel='accuracy (%)')
-    axes.legend(fontsize=6)
+    # Above the axes, where it covers no curve
+    axes.legend(fontsize=6, ncol=3, columnspacing=1, handlelength=1.6, frameon=False, loc='lower center',
+                bbox_to_anchor=(0.45, 1))
