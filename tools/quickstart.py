@@ -82,16 +82,14 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
         by_class.plot(classwise.mean(0), color=color, marker=marker, markersize=4, label=name)
         by_class.fill_between(range(10), classwise.min(0), classwise.max(0), color=color, alpha=0.15, linewidth=0)
     by_class.set_xticks(range(10), [f'{label}\n({count})' for label, count in enumerate(class_counts)])
-    by_class.set(xlabel='class (training images)', ylabel='test accuracy (%)', ylim=(0, 103))
-    by_class.set_title('Accuracy per class, mean and range of seeds', fontsize=8)
+    by_class.set(xlabel='class (training images)', ylabel='accuracy (%), mean and range of seeds', ylim=(0, 103))
     by_class.legend(fontsize=6, loc='lower left')
 
     points = [{key: np.mean([point[key] for point in same]) for key in (*GROUPS, 'alpha')}
               for same in zip(*(result['sweep'] for result in results))]
     marks = {'config': results[0]['alpha'], 'auto': np.mean([result['auto_alpha'] for result in results])}
     draw_alpha_sweep(by_alpha, points, marks)
-    by_alpha.set_ylim(0, 103)
-    by_alpha.set_title('De-confound-TDE, by alpha', fontsize=8)
+    by_alpha.set(xlabel='alpha of TDE (0: de-confound)', ylim=(0, 103))
     figure.savefig(path, dpi=150)
 
 
