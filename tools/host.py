@@ -9,25 +9,25 @@ from typing import List
 import torch
 from mmengine.config import Config
 
+HOSTS = ('mmpretrain', 'mmdet')
+
 
 def run_host_script(name: str) -> None:
     """Run ``tools/{name}`` of the package in the config's ``default_scope``, with this process's arguments.
+
+    Without a config, ``--help`` shows the help of the first host installed: the hosts take the same arguments.
 
     Raises:
         SystemExit: No config among the arguments, or a package that is not installed.
     """
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
+    if config is None and {'-h', '--help'} & set(sys.argv[1:]):
+        runpy.run_path(str(host_script(next(filter(find_spec, HOSTS), HOSTS[0]), name)), run_name='__main__')
     if config is None:
         sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; other arguments are passed to tools/{name} of the package that '
                  'the config belongs to')
     cfg = Config.fromfile(config)
-    scope = cfg.get('default_scope', 'mmengine')
-    spec = find_spec(scope)
-    if spec is None or spec.origin is None:
-        sys.exit(f'{config} belongs to {scope}, which is not installed')
-    script = Path(spec.origin).parent / '.mim' / 'tools' / name
-    if not script.exists():
-        sys.exit(f'{config} belongs to {scope}, which has no {script}')
+    script = host_script(cfg.get('default_scope', 'mmengine'), name)
     is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
     if is_cpu_rank:
         torch.distributed.init_process_group('gloo')
@@ -37,6 +37,17 @@ def run_host_script(name: str) -> None:
     finally:
         if is_cpu_rank:
             torch.distributed.destroy_process_group()  # its threads may abort a process that ends with them
+
+
+def host_script(scope: str, name: str) -> Path:
+    """Return the path of ``tools/{name}`` of the package ``scope``; exit if it has none."""
+    spec = find_spec(scope)
+    if spec is None or spec.origin is None:
+        sys.exit(f'the package {scope} of this config is not installed')
+    script = Path(spec.origin).parent / '.mim' / 'tools' / name
+    if not script.exists():
+        sys.exit(f'the package {scope} of this config has no {script}')
+    return script
 
 
 def cpu_rank_options(cfg: Config) -> List[str]:

@@ -136,4 +136,7 @@ fi
 install "setuptools" numpy
 step mmcausal-"$(cat setup.cfg pyproject.toml | cksum | cut -d' ' -f1)" 'mmcausal itself' \
     pip install --quiet --no-deps --no-build-isolation --editable .
+# mim looks for a package beside its metadata, where an editable install leaves nothing
+beside=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/mmcausal
+if [ -L "$beside" ] || [ ! -e "$beside" ]; then ln -sfn "$PWD/mmcausal" "$beside"; fi
 say "Ready: $python"
