@@ -44,6 +44,14 @@ def test_a_prior_that_says_nothing():
         evaluate([0], [0], class_counts=[9, 9], class_prior=[0, 1])
 
 
+def test_the_label_is_that_of_the_scores():
+    """Test-time augmentation merges the scores of several views, but the host leaves the label of the first."""
+    metric = ShotAccuracy(class_counts=[500, 5])
+    metric.process(None, [dict(gt_label=torch.tensor([1]), pred_label=torch.tensor([0]),
+                               pred_score=torch.tensor([0.4, 0.6]))])
+    assert metric.evaluate(1)['shot/overall'] == 100
+
+
 def test_a_group_without_classes_is_left_out():
     assert set(evaluate([0, 1], [0, 0], class_counts=[500, 300])) == {'shot/overall', 'shot/many'}
 

@@ -47,3 +47,10 @@ class TDEClassifierTTA(AverageClsScoreTTA):
     def test_step(self, data: TestBatch) -> List[DataSample]:
         """Return the predictions for a batch, or for a list of differently augmented batches."""
         return super().test_step(data) if is_augmented(data) else self.module.test_step(data)
+
+    def merge_preds(self, data_samples_list: List[List[DataSample]]) -> List[DataSample]:
+        """Return one prediction per image: the mean score of its views, and the class of this score."""
+        merged = super().merge_preds(data_samples_list)
+        for sample in merged:  # the host leaves the class of the first view
+            sample.set_pred_label(sample.pred_score.argmax(-1))
+        return merged

@@ -1,6 +1,7 @@
 """The wrapper that tests a stock classifier with TDE."""
 import pytest
 import torch
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmcausal import functional
@@ -35,3 +36,11 @@ def test_wrapper_around_a_stock_linear_layer():
         enable_tde(model, 0.5, classifier='neck.fc')
     with pytest.raises(ValueError, match='alpha must be'):
         TDEClassifierTTA(model, alpha='x')
+
+
+def test_merged_views_have_the_class_of_their_mean_score():
+    wrapper = TDEClassifierTTA(Classifier(nn.Linear(8, 3)), alpha=0.)
+    views = [DataSample().set_pred_score(torch.tensor(score)).set_pred_label(label)
+             for score, label in (([0.5, 0.1, 0.4], 0), ([0.0, 0.4, 0.6], 2))]
+    merged, = wrapper.merge_preds([views])
+    assert merged.pred_label.tolist() == [2] and merged.pred_score.tolist() == pytest.approx([0.25, 0.25, 0.5])
