@@ -22,7 +22,7 @@ from mmengine.config import Config, DictAction
 from mmcausal.analysis import commit, hash_config, machine, provenance, replace_text
 
 TOOLS = Path(__file__).resolve().parent
-PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text())
+PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text(encoding='utf-8'))
 # Columns of the table and the metrics behind them: accuracies in percent, average precisions as fractions
 SHOTS = {name: f'shot/{name}' for name in ('many', 'medium', 'few', 'overall')}
 PRECISIONS = {**{f'mask {name}': f'lvis/segm_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf')},
@@ -114,7 +114,7 @@ def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: a
     command = [sys.executable, TOOLS / f'{script}.py', config, *arguments, '--work-dir', work_dir]
     if args.launcher == 'slurm':
         command = ['srun', '-p', args.partition, f'--job-name={work_dir.name}', '--gres=gpu:1', *command]
-    with open(work_dir / f'{script}.log', 'a') as log:
+    with open(work_dir / f'{script}.log', 'a', encoding='utf-8') as log:
         code = subprocess.run([str(word) for word in command], stdout=log, stderr=subprocess.STDOUT).returncode
     if code:
         sys.exit(f'{script} of {config} failed, see {work_dir / script}.log')
@@ -143,7 +143,7 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
 def note_start(work_dir: Path) -> None:
     """Record commit and machine of each start, because a training may be resumed on another machine."""
     file = work_dir / 'starts.json'
-    starts = json.loads(file.read_text()) if file.exists() else []
+    starts = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
     replace_text(file, json.dumps([*starts, dict(commit=commit(), machine=machine())], indent=1))
 
 
@@ -160,12 +160,12 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
         partial = out.with_suffix('.partial.json')
         run('test', config, [checkpoint, '--out', partial, '--out-item', 'metrics'], checkpoint.parent, args)
         partial.replace(out)
-    metrics = json.loads(out.read_text())
+    metrics = json.loads(out.read_text(encoding='utf-8'))
     starts = checkpoint.parent / 'starts.json'
     accuracies = {name: metrics[key] for name, key in SHOTS.items() if key in metrics}
     precisions = {name: 100 * metrics[key] for name, key in PRECISIONS.items() if metrics.get(key, -1) >= 0}
     return dict(accuracies, **precisions, seed=seed, run=checkpoint.parent.name,
-                trained=json.loads(starts.read_text()) if starts.exists() else None)
+                trained=json.loads(starts.read_text(encoding='utf-8')) if starts.exists() else None)
 
 
 def keeps_setting(path: Path, args: argparse.Namespace) -> bool:
@@ -224,8 +224,8 @@ def main() -> None:
         epochs = args.epochs or 'those of the configs'
         content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows,
                        failures=failures)
-        args.out.write_text(json.dumps(content, indent=1, default=str))
-        args.out.with_suffix('.md').write_text(table + '\n')
+        args.out.write_text(json.dumps(content, indent=1, default=str), encoding='utf-8')
+        args.out.with_suffix('.md').write_text(table + '\n', encoding='utf-8')
     if failures:
         sys.exit('\n'.join(failures))
 

@@ -105,7 +105,7 @@ def draw_grad_cam(axes: 'Axes', image: np.ndarray, heat: np.ndarray, title: str)
     """Draw an RGB image (H, W, 3) of uint8 under its heat map (H, W)."""
     axes.imshow(image)
     axes.imshow(heat, cmap='inferno', alpha=0.5, vmin=0, vmax=1)
-    axes.set_title(title, fontsize=7)
+    axes.set_title(title, fontsize=7, parse_math=False)  # a class may be called 'under $5 and over $1'
     axes.set_axis_off()
 
 

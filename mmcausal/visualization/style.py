@@ -1,6 +1,6 @@
 """Common style of all plots."""
 import io
-from typing import TYPE_CHECKING, Tuple, Union
+from typing import TYPE_CHECKING, List, Tuple, Union
 
 import numpy as np
 
@@ -14,7 +14,17 @@ LINE_COLORS = ('#7f7f7f', '#56B4E9', '#D55E00', '#CC79A7', '#E69F00')
 MARKERS = ('s', 'o', '^', 'D', 'v')
 STYLE: dict = {'font.size': 8, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
                'grid.color': '#e6e6e6', 'axes.axisbelow': True}
+# Common fonts for the scripts that Matplotlib's own font lacks, Chinese, Japanese and Korean
+CJK_FONTS = ('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans SC', 'WenQuanYi Micro Hei', 'WenQuanYi Zen Hei',
+             'Microsoft YaHei', 'SimHei', 'PingFang SC', 'Hiragino Sans GB', 'Malgun Gothic', 'Arial Unicode MS')
 COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
+
+
+def font_families() -> List[str]:
+    """Return the installed fonts for all plots; each character comes from the first that has it."""
+    from matplotlib.font_manager import fontManager
+    installed = {font.name for font in fontManager.ttflist}
+    return ['DejaVu Sans', *(name for name in CJK_FONTS if name in installed)]
 
 
 def paper_figure(columns: int = 1, rows: int = 1,
@@ -27,7 +37,7 @@ def paper_figure(columns: int = 1, rows: int = 1,
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
-    with rc_context(STYLE):
+    with rc_context({**STYLE, 'font.family': font_families()}):
         figure = Figure(figsize=(panel[0] * columns, panel[1] * rows), dpi=200, layout='constrained')
         return figure, figure.subplots(rows, columns)
 

@@ -117,7 +117,7 @@ def main() -> None:
         unreadable += faults
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(''.join(f'{path}\n' for path in unreadable))
+        args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8')
     sys.exit(1 if unreadable or num_refused else 0)
 
 

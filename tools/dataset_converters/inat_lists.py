@@ -13,11 +13,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    content = json.loads(args.annotations.read_text())
+    content = json.loads(args.annotations.read_text(encoding='utf-8'))
     labels = {annotation['image_id']: annotation['category_id'] for annotation in content['annotations']}
     lines = [f"{image['file_name']} {labels[image['id']]}\n" for image in content['images']]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(''.join(lines))
+    args.out.write_text(''.join(lines), encoding='utf-8')
     print(f'{args.out}: {len(lines)} images of {len(set(labels.values()))} classes')
 
 
