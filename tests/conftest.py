@@ -24,15 +24,25 @@ def reset_globals():
     MMLogger._instance_dict.clear()
 
 
+def unpack_cifar(name, tmp_path_factory):
+    if 'MMCAUSAL_DATA' not in os.environ:
+        pytest.skip(f'real CIFAR: MMCAUSAL_DATA does not name a folder with {name}-lt.tar.xz')
+    root = tmp_path_factory.mktemp(name)
+    with tarfile.open(Path(os.environ['MMCAUSAL_DATA']) / f'{name}-lt.tar.xz') as archive:
+        archive.extractall(root)
+    return root
+
+
 @pytest.fixture(scope='session')
 def cifar100_root(tmp_path_factory):
     """The folder with cifar-100-python/ of the packed CIFAR-100."""
-    if 'MMCAUSAL_DATA' not in os.environ:
-        pytest.skip('real CIFAR: MMCAUSAL_DATA does not name a folder with cifar100-lt.tar.xz')
-    root = tmp_path_factory.mktemp('cifar100')
-    with tarfile.open(Path(os.environ['MMCAUSAL_DATA']) / 'cifar100-lt.tar.xz') as archive:
-        archive.extractall(root)
-    return root
+    return unpack_cifar('cifar100', tmp_path_factory)
+
+
+@pytest.fixture(scope='session')
+def cifar10_root(tmp_path_factory):
+    """The folder with cifar-10-batches-py/ of the packed CIFAR-10."""
+    return unpack_cifar('cifar10', tmp_path_factory)
 
 
 @pytest.fixture(scope='session')

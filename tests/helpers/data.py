@@ -5,7 +5,11 @@ from PIL import Image
 
 from mmcausal.registry import DATASETS
 
-CIFAR100_MD5 = dict(train='f8e2a46b1eb207ecdef86497d462cacd')  # of the packed CIFAR-100
+# Of the packed training files
+CIFAR100_MD5 = dict(train='f8e2a46b1eb207ecdef86497d462cacd')
+CIFAR10_MD5 = dict(data_batch_1='0ffe797fbab165e73ceb58fac8e2da62', data_batch_2='0fe4834a9a9899a9f01a6d297b7aa9f4',
+                   data_batch_3='1254ee3ea9b4ba6bac536f39980bd604', data_batch_4='ecf5569fe1a5c7385868326de577a4c7',
+                   data_batch_5='744a1301fe0c8a5e4de37c55dac80125')
 LIST = ['a/0.jpg 0', 'a/1.jpg 0', 'b/2.jpg 1']
 
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 import yaml
 from helpers.commands import ROOT
-from helpers.data import CIFAR100_MD5
+from helpers.data import CIFAR10_MD5, CIFAR100_MD5
 
 MODELS = [model for path in sorted(ROOT.glob('configs/*/metafile.yml'))
           for model in yaml.safe_load(path.read_text())['Models'] if 'Weights' in model]
-CIFAR100 = [model for model in MODELS if 'cifar100_lt' in model['Config']]
 SPLITS = ('train', 'val', 'test')
 
 
@@ -55,12 +54,14 @@ def test_published_file_is_the_one_of_the_metafile(model):
     assert file.stat().st_size < 1.3e6
 
 
-@pytest.mark.parametrize('model', CIFAR100, ids=[model['Name'] for model in CIFAR100])
-def test_published_weights_give_the_results_of_the_metafile(model, cifar100_root, tmp_path):
+@pytest.mark.parametrize('model', MODELS, ids=[model['Name'] for model in MODELS])
+def test_published_weights_give_the_results_of_the_metafile(model, request, tmp_path):
     """From pixels to TDE. Another processor may round the logits of an image on the border to another class."""
+    name, md5 = ('cifar10', CIFAR10_MD5) if 'cifar10_lt' in model['Config'] else ('cifar100', CIFAR100_MD5)
+    root = request.getfixturevalue(f'{name}_root')
     options = [f'{split}_dataloader.{key}' for split in SPLITS
-               for key in ('num_workers=0', 'persistent_workers=False', f'dataset.data_root={cifar100_root}',
-                           f'dataset.md5.train={CIFAR100_MD5["train"]}')]
+               for key in ('num_workers=0', 'persistent_workers=False', f'dataset.data_root={root}',
+                           *(f'dataset.md5.{file}={value}' for file, value in md5.items()))]
     command = [sys.executable, ROOT / 'tools' / 'test.py', ROOT / model['Config'], ROOT / model['Weights'], '--out',
                tmp_path / 'metrics.json', '--out-item', 'metrics', '--work-dir', tmp_path, '--cfg-options', *options]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
