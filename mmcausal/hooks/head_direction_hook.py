@@ -23,6 +23,9 @@ class HeadDirectionHook(Hook):
     Args:
         momentum: Weight of the old average in [0, 1), or ``'auto'``: the optimiser's own ``momentum`` or first
             ``beta`` at that moment (the paper's choice: the direction follows the optimiser's momentum).
+        keep_direction: Whether a new training that starts from a checkpoint (``load_from``) keeps the direction of the
+            checkpoint. By default it starts from zero, because the features are about to change. A resumed training
+            always keeps it.
 
     Raises:
         ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear`` or with other classes
@@ -34,10 +37,11 @@ class HeadDirectionHook(Hook):
     # Before EMAHook (NORMAL) copies the model's buffers and CheckpointHook (VERY_LOW) saves them.
     priority = 'ABOVE_NORMAL'
 
-    def __init__(self, momentum: Union[float, str] = 'auto') -> None:
+    def __init__(self, momentum: Union[float, str] = 'auto', keep_direction: bool = False) -> None:
         if momentum != 'auto' and not (is_number(momentum) and 0 <= float(momentum) < 1):
             raise ValueError(f"momentum must be a number in [0, 1) or 'auto', but got {momentum!r}")
         self.momentum = momentum
+        self.keep_direction = keep_direction
         self.layers: List[TDELinear] = []
 
     def before_train(self, runner: Runner) -> None:
@@ -51,6 +55,9 @@ class HeadDirectionHook(Hook):
             raise ValueError('HeadDirectionHook follows the steps of one optimiser, but got an OptimWrapperDict of '
                              f'{list(runner.optim_wrapper.keys())}')
         self._momentum(runner)
+        if not getattr(runner, 'iter', 0) and not self.keep_direction:
+            for layer in self.layers:
+                layer.reset_direction()
 
     def after_train_iter(self,
                          runner: Runner,

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.commands import CONFIGS
+from helpers.commands import CONFIGS, DIGITS, ROOT
 from helpers.runners import digits_runner
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -36,6 +36,27 @@ def test_direction_in_a_real_run(tmp_path):
     saved = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     assert torch.equal(saved['head.fc.mean_feature'], layer.mean_feature)
     assert 'head.fc.observed' not in saved
+
+
+@pytest.mark.parametrize('changes, updates', [
+    ({}, 8),  # from zero: the features are about to change
+    ({'custom_hooks.1.keep_direction': True}, 16),
+    ({'resume': True, 'train_cfg.max_epochs': 2}, 16),
+])
+def test_a_new_training_starts_from_zero(tmp_path, changes, updates):
+    digits_runner(tmp_path / 'first').train()
+    index = [hook['type'] for hook in Config.fromfile(ROOT / DIGITS).custom_hooks].index('mmcausal.HeadDirectionHook')
+    changes = {key.replace('hooks.1', f'hooks.{index}'): value for key, value in changes.items()}
+    runner = digits_runner(tmp_path / 'second', load_from=str(tmp_path / 'first' / 'epoch_1.pth'), **changes)
+    means = recorded_means(runner)
+    runner.train()
+    layer = runner.model.head.fc
+    assert layer.num_updates == updates
+    if updates == 8:
+        expected = torch.zeros(256)
+        for mean in means:
+            expected = 0.9 * expected + 0.1 * mean
+        torch.testing.assert_close(layer.mean_feature, expected)
 
 
 def test_gradient_accumulation_moves_once_a_step(tmp_path):

@@ -207,6 +207,11 @@ class TDELinear(nn.Linear):
         self.observed.zero_()
         self._batches_since_update = 0
 
+    def reset_direction(self) -> None:
+        """Forget all features: the averages are zero again, as in a new layer."""
+        for buffer in (self.mean_feature, self.mean_cosine, self.num_updates, self.observed):
+            buffer.zero_()
+
     def resolved_alpha(self) -> float:
         """Return ``alpha`` as a number.
 
