@@ -1,8 +1,8 @@
 """Choose corrections of a classifier on held-out images, and test each choice under three class priors.
 
 For TDE (alpha), logit adjustment (tau), tau-normalisation (exponent, of linear classifiers) and their pairs with TDE,
-the values with the best expected accuracy are chosen on the validation split of HOLDOUT_CONFIG, with a checkpoint that
-was trained without these images. They are applied to a checkpoint of the same recipe on the test split of CONFIG.
+the values with the best expected accuracy are chosen on the validation split of HOLDOUT_CONFIG, with a checkpoint
+trained without these images. They are applied to a checkpoint of the same recipe on the test split of CONFIG.
 Expected accuracies are mean class accuracies under a uniform prior, the training frequencies, and their reciprocals.
 If a checkpoint has no head direction, estimate it first with tools/analysis/estimate_direction.py.
 """
@@ -19,6 +19,7 @@ from torch import Tensor
 from mmcausal.analysis import (
     Correction,
     build_split,
+    check_correction,
     collect_features,
     load_classifier,
     provenance,
@@ -34,21 +35,15 @@ ALPHAS, TAUS, EXPONENTS = (np.linspace(0, high, steps).round(3).tolist()
 PRIORS = ('balanced', 'train', 'reversed')
 
 
-class ExpectedAccuracy:
-    """Report the expected accuracy in percent under each of PRIORS, in place of a metric."""
+class ExpectedAccuracy(ShotAccuracy):
+    """Report the expected accuracy in percent under each of PRIORS."""
 
-    def __init__(self, metric: ShotAccuracy) -> None:
-        self.metric = metric
-
-    def counts(self) -> np.ndarray:
-        return self.metric.counts()
-
-    def compute_metrics(self, pairs: np.ndarray) -> Dict[str, float]:
-        result = {}
+    def compute_metrics(self, results: np.ndarray) -> Dict[str, float]:  # type: ignore[override]
+        found = {}
         for prior in PRIORS:
-            self.metric.class_prior = np.ones(len(self.counts())) if prior == 'balanced' else prior
-            result[prior] = float(self.metric.compute_metrics(pairs)['prior'])  # type: ignore[arg-type]
-        return result
+            self.class_prior = np.ones(len(self.counts())) if prior == 'balanced' else prior
+            found[prior] = float(super().compute_metrics(results)['prior'])  # type: ignore[arg-type]
+        return found
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,8 +61,9 @@ def load(config: str, checkpoint: str, split: str, options: dict) -> Tuple[TDELi
     """Return the classifier layer, the features and labels of a split, and the metric."""
     runner = quiet_runner(config, checkpoint, options, 'choose_corrections')
     layer, dataset = load_classifier(runner), build_split(runner.cfg, split)
+    check_correction(layer, Correction('auto'))  # refuses a checkpoint without a direction, before the long pass
     loader = runner.build_dataloader(dict(runner.cfg[f'{split}_dataloader'], dataset=dataset))
-    metric = ExpectedAccuracy(shot_metric(runner, split, dataset))
+    metric = ExpectedAccuracy(class_counts=shot_metric(runner, split, dataset).counts())
     return (layer, *collect_features(runner.model, layer, loader), metric)
 
 
@@ -87,22 +83,22 @@ def grids(layer: TDELinear) -> Dict[str, List[Correction]]:
 
 def main() -> None:
     args = parse_args()
-    layer, *held_out = load(args.holdout_config, args.holdout_checkpoint, 'val', args.cfg_options)
-    tested_layer, *test = load(args.config, args.checkpoint, 'test', args.cfg_options)
+    layer, features, labels, metric = load(args.holdout_config, args.holdout_checkpoint, 'val', args.cfg_options)
+    tested = load(args.config, args.checkpoint, 'test', args.cfg_options)
     rows, start, tried = [], time.perf_counter(), 0
     for method, corrections in grids(layer).items():
-        points = sweep_corrections(layer, *held_out[:2], corrections, held_out[2])  # type: ignore[arg-type]
+        points = sweep_corrections(layer, features, labels, corrections, metric)
         tried += len(points)
         for prior in PRIORS:
             best = max(points, key=lambda point, prior=prior: point[prior])  # type: ignore[misc]
             chosen = Correction(best['alpha'], best['exponent'], best['tau'])  # type: ignore[arg-type]
-            accuracy, = sweep_corrections(tested_layer, *test[:2], [chosen], test[2])  # type: ignore[arg-type]
+            accuracy, = sweep_corrections(*tested[:3], [chosen], tested[3])
             rows.append(dict(method=method, prior=prior, chosen=chosen._asdict(), held_out=best[prior],
                              test=accuracy[prior]))
             print(f'{method}, {prior}: {chosen}, held-out {best[prior]:.1f}, test {accuracy[prior]:.1f}', flush=True)
     # Without a choice: the rule alpha='auto', and tau = 1
     for method, correction in (('TDE, auto', Correction('auto')), ('logit adjustment, tau 1', Correction(tau=1.))):
-        point, = sweep_corrections(tested_layer, *test[:2], [correction], test[2])  # type: ignore[arg-type]
+        point, = sweep_corrections(*tested[:3], [correction], tested[3])
         rows.append(dict(method=method, chosen=dict(alpha=point['alpha'], tau=point['tau']),
                          test={prior: point[prior] for prior in PRIORS}))
         print(rows[-1], flush=True)

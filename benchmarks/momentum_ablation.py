@@ -1,12 +1,12 @@
-"""Measure how much accuracy moves along the head direction when SGD has more or less momentum.
+"""Measure how the gain of TDE depends on the momentum of SGD.
 
 Trains configs/cifar100_lt/deconfound_r32_ir100.py for each momentum and seed. The learning rate changes with the
-momentum so that lr / (1 - momentum), the length of a step, stays. The moving average of the features keeps momentum
-0.9, so that the direction is measured alike in all of them.
+momentum so that lr / (1 - momentum), the length of a step, is constant. The moving average of the features keeps the
+momentum of the config, so that the direction is measured the same way in every run.
 
 Prints, for the test images: the mean cosine of features and head direction by shot group, the accuracy without TDE, and
-its change with alpha 1, which removes the whole component along the direction, and with the paper's alpha. Nothing is
-chosen. Finished trainings in the work directory are reused.
+its change with alpha 1, which removes the whole component along the direction, and with the paper's alpha. No value is
+selected. Finished trainings in the work directory are reused.
 """
 import argparse
 import json
@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import collect_features, load_classifier, provenance, quiet_runner, shot_metric, sweep_alpha
 from mmcausal.visualization.features import head_cosines
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/cifar100_lt/deconfound_r32_ir100.py'
-RATE, MOMENTUM = 0.2, 0.9  # of the config
+CONFIG = ROOT / 'configs' / 'cifar100_lt' / 'deconfound_r32_ir100.py'
 ALPHAS = (0., 1., 1.5)
 
 
@@ -39,13 +38,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def train(momentum: float, args: argparse.Namespace) -> List[dict]:
-    """Train with each seed, and return what the table of methods says of it."""
+    """Train with each seed, and return the results of compare_methods.py, one per seed."""
     out = args.work_dir.resolve() / f'momentum_{momentum:g}.json'
+    cfg = Config.fromfile(CONFIG)
+    optimizer, hooks = cfg.optim_wrapper.optimizer, [hook.type for hook in cfg.custom_hooks]
     options = {**args.cfg_options, 'optim_wrapper.optimizer.momentum': momentum,
-               'optim_wrapper.optimizer.lr': round(RATE * (1 - momentum) / (1 - MOMENTUM), 6),
-               'custom_hooks.2.momentum': MOMENTUM}
+               'optim_wrapper.optimizer.lr': round(optimizer.lr * (1 - momentum) / (1 - optimizer.momentum), 6),
+               f"custom_hooks.{hooks.index('mmcausal.HeadDirectionHook')}.momentum": optimizer.momentum}
     subprocess.run([
-        sys.executable, ROOT / 'tools' / 'compare_methods.py', ROOT / CONFIG, '--seeds', *map(str, args.seeds),
+        sys.executable, ROOT / 'tools' / 'compare_methods.py', CONFIG, '--seeds', *map(str, args.seeds),
         '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out,
         '--cfg-options', *(f'{key}={value}' for key, value in options.items())], check=True)
     return json.loads(out.read_text())['rows'][0]['results']
@@ -53,12 +54,12 @@ def train(momentum: float, args: argparse.Namespace) -> List[dict]:
 
 def measure(checkpoint: Path, options: dict) -> Dict[str, Any]:
     """Return cosines by shot group, and the accuracies for each alpha, on the test images."""
-    runner = quiet_runner(str(ROOT / CONFIG), str(checkpoint), options, 'momentum_ablation')
+    runner = quiet_runner(str(CONFIG), str(checkpoint), options, 'momentum_ablation')
     layer = load_classifier(runner)
     loader = runner.build_dataloader(runner.cfg.test_dataloader)
     features, labels = collect_features(runner.model, layer, loader)
     metric = shot_metric(runner, 'test', loader.dataset)
-    cosines = head_cosines(features.numpy(), layer.mean_feature.numpy(), layer.num_heads)
+    cosines = head_cosines(features.numpy(), layer.mean_feature.cpu().numpy(), layer.num_heads)
     by_group = {name: float(cosines[group[labels.numpy()]].mean()) for name, group in metric.groups().items()}
     return dict(cosine=dict(by_group, all=float(cosines.mean())),
                 accuracy=sweep_alpha(layer, features, labels, ALPHAS, metric))
@@ -79,8 +80,8 @@ def main() -> None:
               + f'; accuracy {accuracies[:, 0].mean():.1f}, with TDE '
               + ', '.join(f'{gain:+.1f} (alpha {alpha:g})' for alpha, gain in
                           zip(ALPHAS[1:], (accuracies[:, 1:] - accuracies[:, :1]).mean(0))), flush=True)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seeds=args.seeds, rows=rows), indent=1))
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seeds=args.seeds, rows=rows), indent=1))
 
 
 if __name__ == '__main__':

@@ -2,11 +2,11 @@
 import difflib
 from pathlib import Path
 
-ROOT = Path(__file__).parent / '.mim' / 'configs'
+ROOT = (Path(__file__).parent / '.mim' / 'configs').resolve()
 
 
 def config_path(name: str) -> str:
-    """Return the path of a config of this package, as the base of a config of yours.
+    """Return the path of a config of this package, to use as ``_base_`` in your own config.
 
     MMEngine's ``package::config`` knows the packages of OpenMMLab alone, but evaluates ``_base_`` as Python.
 
@@ -14,15 +14,14 @@ def config_path(name: str) -> str:
         name: Path below ``configs/``, e.g. ``'cifar100_lt/linear_r32_ir100.py'``.
 
     Raises:
-        ValueError: No such config; it suggests the nearest.
+        ValueError: If no such config exists; suggests the closest name.
 
     Example:
         In a config: ``_base_ = __import__('mmcausal').config_path('cifar100_lt/linear_r32_ir100.py')``
     """
-    path = ROOT / name
-    if not path.is_file():
-        names = [config.relative_to(ROOT.resolve()).as_posix() for config in sorted(ROOT.resolve().rglob('*.py'))]
+    names = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.rglob('*.py'))]
+    if name not in names:
         nearest = difflib.get_close_matches(name, names, n=1)
-        raise ValueError(f'{name!r} must be a config of mmcausal, below {ROOT}'
-                         + (f'; did you mean {nearest[0]!r}?' if nearest else ''))
-    return str(path.resolve())
+        suggestion = f'; did you mean {nearest[0]!r}?' if nearest else ''
+        raise ValueError(f'name must be one of the {len(names)} configs of mmcausal, but got {name!r}{suggestion}')
+    return str(ROOT / name)

@@ -36,6 +36,7 @@ class ClassMeansLoop(EpochBasedTrainLoop):
         """Find the centre if the head has one, then the means."""
         if isinstance(self.model.head, CenteredHead):
             self.runner.logger.info('One pass over the training images for their mean feature')
+            self.runner.model.train()  # the features of a StageTwoClassifier stay in evaluation mode
             find_center(self.model, self.model.head, self.dataloader)
         super().run_epoch()
 

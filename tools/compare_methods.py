@@ -96,16 +96,18 @@ def stage_one_of(path: Path, cfg: Config) -> Path:
 
 
 def signature(cfg: Config) -> str:
-    """Return the hash of everything that a training depends on, without the settings of TDE."""
+    """Return the hash of the parts in ``TRAINING``, without what acts in tests alone."""
     cfg = Config(cfg.to_dict())
-    for classifier in (cfg.model.get('head', {}), cfg.model.get('roi_head', {}).get('classifier', {})):
+    cfg.model.pop('test_cfg', None)
+    head = cfg.model.get('head', {})
+    for classifier in (head, head.get('classifier', {}), cfg.model.get('roi_head', {}).get('classifier', {})):
         for setting in ('alpha', 'exempt_background'):
             classifier.pop(setting, None)
     return hash_config({key: cfg.get(key) for key in TRAINING})[:10]
 
 
 def training_name(path: Path) -> str:
-    """Return the name of a config's training, which a classifier shares with its TDE."""
+    """Return the name of a config's training, shared by a classifier and its TDE."""
     return f'{path.parent.name}_{path.stem.replace("-tde", "").replace("_tde_", "_deconfound_")}'
 
 
@@ -170,14 +172,22 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
 
 def keeps_setting(path: Path, args: argparse.Namespace) -> bool:
     """Return whether this table trains a config, and its first stage, with its own schedule and images per step."""
-    if any(not NEUTRAL.search(key) for key in args.cfg_options):
-        return False
     cfg = load_config(path, 0, args)
+    changes = {key for key in args.cfg_options if not NEUTRAL.search(key)}
+    if cfg.model.get('backbone', {}).get('norm_eval'):  # no statistics of the batch of a process
+        changes.discard('train_dataloader.batch_size')
+    if changes:
+        return False
     if cfg.get('load_from') and not keeps_setting(stage_one_of(path, cfg), args):
         return False
     if not cfg.train_cfg or 'max_epochs' not in cfg.train_cfg:
         return True
-    batch = cfg.train_dataloader.batch_size * cfg.optim_wrapper.get('accumulative_counts', 1)  # of one GPU
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    batch = cfg.train_dataloader.batch_size * steps  # of one GPU
+    schedule = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
+    counts_batches = any(not part.get('by_epoch', True) for part in schedule)
+    if steps > 1 and counts_batches:  # a schedule in iterations would end after fewer optimiser steps
+        return False
     return (batch == cfg.auto_scale_lr.base_batch_size
             and cfg.train_cfg.max_epochs == Config.fromfile(path).train_cfg.max_epochs)
 

@@ -21,11 +21,12 @@ def run_host_script(name: str) -> None:
         SystemExit: No config among the arguments, or a package that is not installed.
     """
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
-    if config is None and {'-h', '--help'} & set(sys.argv[1:]):
-        runpy.run_path(str(host_script(next(filter(find_spec, HOSTS), HOSTS[0]), name)), run_name='__main__')
     if config is None:
-        sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; other arguments are passed to tools/{name} of the package that '
-                 'the config belongs to')
+        if not {'-h', '--help'} & set(sys.argv[1:]):
+            sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; other arguments are passed to tools/{name} of the package '
+                     'that the config belongs to')
+        runpy.run_path(str(host_script(next(filter(find_spec, HOSTS), HOSTS[0]), name)), run_name='__main__')
+        return
     cfg = Config.fromfile(config)
     script = host_script(cfg.get('default_scope', 'mmengine'), name)
     is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
@@ -43,10 +44,10 @@ def host_script(scope: str, name: str) -> Path:
     """Return the path of ``tools/{name}`` of the package ``scope``; exit if it has none."""
     spec = find_spec(scope)
     if spec is None or spec.origin is None:
-        sys.exit(f'the package {scope} of this config is not installed')
+        sys.exit(f'tools/{name} is that of {scope}, which is not installed')
     script = Path(spec.origin).parent / '.mim' / 'tools' / name
     if not script.exists():
-        sys.exit(f'the package {scope} of this config has no {script}')
+        sys.exit(f'tools/{name} is that of {scope}, which has no {script}')
     return script
 
 

@@ -136,7 +136,20 @@ fi
 install "setuptools" numpy
 step mmcausal-"$(cat setup.cfg pyproject.toml | cksum | cut -d' ' -f1)" 'mmcausal itself' \
     pip install --quiet --no-deps --no-build-isolation --editable .
-# mim looks for a package beside its metadata, where an editable install leaves nothing
-beside=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/mmcausal
-if [ -L "$beside" ] || [ ! -e "$beside" ]; then ln -sfn "$PWD/mmcausal" "$beside"; fi
+# mim looks for a package beside its metadata, but an editable install puts none there. The link is recorded, so that
+# pip removes it before it installs anything else in its place.
+"$python" - <<'END'
+from importlib.metadata import distribution
+from pathlib import Path
+
+installed = distribution('mmcausal')
+link = Path(installed.locate_file('mmcausal'))
+if link.is_symlink() or not link.exists():
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(Path('mmcausal').resolve())
+    record = Path(next(file for file in installed.files if file.name == 'RECORD').locate())
+    if 'mmcausal,,' not in record.read_text().splitlines():
+        record.write_text(record.read_text() + 'mmcausal,,\n')
+END
 say "Ready: $python"

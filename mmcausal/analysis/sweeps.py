@@ -1,4 +1,4 @@
-"""Accuracy over corrections of the logits, alpha first of all, from stored features."""
+"""Sweeps of alpha and other corrections of the logits, over stored features."""
 import contextlib
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mmcausal.checks import check_number
-from mmcausal.class_prior import log_prior
+from mmcausal.class_prior import check_class_counts, log_prior
 from mmcausal.evaluation import ShotAccuracy
-from mmcausal.models.layers import Alpha, LogitAdjustedLinear, TauNormLinear, TDELinear, check_alpha
+from mmcausal.models.layers import Alpha, DeconfoundLinear, LogitAdjustedLinear, TDELinear, check_alpha
 from mmcausal.models.layers.decoupled_linears import check_exponent
 
 CHUNK = 1024  # images at a time, so that their logits stay in the cache from one alpha to the next
@@ -52,7 +52,7 @@ def sweep_corrections(layer: TDELinear, features: Array, labels: Array, correcti
         layer: A trained classifier without a background class; its ``alpha`` and mode do not change.
         features: (N, D), a tensor or an array, in memory or mapped.
         labels: (N,), likewise.
-        corrections: What to try.
+        corrections: Corrections to evaluate.
         metric: Metric with the class counts and shot groups. Its counts are the class prior of logit adjustment.
 
     Returns:
@@ -60,18 +60,20 @@ def sweep_corrections(layer: TDELinear, features: Array, labels: Array, correcti
         :class:`ShotAccuracy`.
 
     Raises:
-        ValueError: A value out of range, or a correction of a classifier that has one of the same kind already.
+        ValueError: A value out of range, a correction that the layer already applies, or logit adjustment with a class
+            that has no training image.
         RuntimeError: An alpha above 0 for a layer without a head direction.
     """
     labels = np.asarray(labels)
     corrections = [check_correction(layer, correction) for correction in corrections]
     adjusts = any(correction.tau for correction in corrections)
-    prior = log_prior(torch.as_tensor(metric.counts())).float() if adjusts else 0.
+    counts = check_class_counts(metric.counts().tolist(), layer.out_features) if adjusts else None
+    prior = 0. if counts is None else log_prior(counts).float()
     predictions = np.empty((len(corrections), len(labels)), dtype=np.int64)
     total_probs = torch.zeros(len(corrections), layer.out_features)
     with _inferring(layer, layer.alpha):
-        offset, weight_norm = layer.offset(), layer.effective_weight().norm(dim=1).clamp(min=1e-12).cpu()
-        bias = 0. if offset is None else offset.cpu()
+        weight_norm = layer.weight.norm(dim=1).clamp(min=1e-12).cpu()
+        bias = 0. if layer.bias is None else layer.bias.cpu()
         for rows, chunk in _chunks(layer, features):
             total_effect, head_effect = (logits.cpu() for logits in layer.effects(chunk))
             for index, (alpha, exponent, tau) in enumerate(corrections):
@@ -92,12 +94,19 @@ def sweep_corrections(layer: TDELinear, features: Array, labels: Array, correcti
 
 
 def check_correction(layer: TDELinear, correction: Correction) -> Correction:
-    """Return ``correction`` with alpha as a number if ``layer`` can be corrected so; raises as the sweep does."""
+    """Check that ``layer`` supports ``correction``, and return it with numbers alone.
+
+    Raises:
+        ValueError: A value out of range, or a correction that the layer already applies.
+        RuntimeError: An alpha above 0 for a layer without a head direction.
+    """
     alpha, exponent, tau = correction
-    if check_exponent(exponent) and (layer.normalizer != 'linear' or isinstance(layer, TauNormLinear)):
-        raise ValueError(f'exponent must be 0 for a classifier that normalises its weights itself, but got '
-                         f'{exponent!r} for a {type(layer).__name__} with the normalizer {layer.normalizer!r}')
-    if check_number('tau', tau, '[0, inf)') and isinstance(layer, LogitAdjustedLinear):
+    exponent, tau = check_exponent(exponent), check_number('tau', tau, '[0, inf)')
+    is_plain = type(layer) in (TDELinear, DeconfoundLinear) and layer.normalizer == 'linear'
+    if exponent and not is_plain:
+        raise ValueError(f'exponent must be 0 unless the classifier is plainly linear, but got {exponent!r} for a '
+                         f'{type(layer).__name__} with the normalizer {layer.normalizer!r}')
+    if tau and isinstance(layer, LogitAdjustedLinear):
         raise ValueError(f'tau must be 0 for a LogitAdjustedLinear, which has its own, but got {tau!r}')
     return Correction(_as_number(layer, alpha), exponent, tau)
 

@@ -125,7 +125,12 @@ class ShotAccuracy(BaseMetric):
     def _prior(self) -> np.ndarray:
         counts = self.counts()
         if isinstance(self.class_prior, str):
-            return counts if self.class_prior == 'train' else class_probabilities(counts.tolist(), power=-1).numpy()
+            if self.class_prior == 'train':
+                return counts
+            try:
+                return class_probabilities(counts.tolist(), power=-1).numpy()
+            except ValueError as error:
+                raise ValueError(f"class_prior='reversed' needs training samples of all classes: {error}") from error
         prior = np.asarray(self.class_prior)
         if prior.shape != counts.shape:
             raise ValueError(f"class_prior must be 'train', 'reversed' or {len(counts)} weights, but got {len(prior)}")

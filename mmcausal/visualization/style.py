@@ -21,7 +21,7 @@ COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
 
 
 def font_families() -> List[str]:
-    """Return the installed fonts for all plots; each character comes from the first that has it."""
+    """Return the installed fonts for titles and labels; each character comes from the first that has it."""
     from matplotlib.font_manager import fontManager
     installed = {font.name for font in fontManager.ttflist}
     return ['DejaVu Sans', *(name for name in CJK_FONTS if name in installed)]

@@ -7,7 +7,15 @@ from mmcausal.analysis import Correction, sweep_alpha, sweep_corrections
 from mmcausal.analysis.sweeps import CHUNK
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.functional import NORMALIZERS
-from mmcausal.models import DeconfoundLinear, LogitAdjustedLinear, TauNormLinear, TDELinear
+from mmcausal.models import (
+    DeconfoundLinear,
+    EuclideanNCMLinear,
+    LogitAdjustedLinear,
+    LWSLinear,
+    NCMLinear,
+    TauNormLinear,
+    TDELinear,
+)
 
 ALPHAS = np.linspace(0, 3, 31).round(2).tolist()
 
@@ -147,7 +155,8 @@ def test_corrections_together_are_the_formula():
     (TDELinear(4, 3), Correction(exponent=1.5), 'exponent must be a number'),
     (TDELinear(4, 3), Correction(tau=-1.), 'tau must be a number'),
     (DeconfoundLinear(4, 3), Correction(exponent=0.5), "a DeconfoundLinear with the normalizer 'deconfound'"),
-    (TauNormLinear(4, 3), Correction(exponent=0.5), 'normalises its weights itself, but got 0.5 for a TauNormLinear'),
+    *((layer(4, 3), Correction(exponent=0.5), f'but got 0.5 for a {layer.__name__}')
+      for layer in (TauNormLinear, LWSLinear, LogitAdjustedLinear, NCMLinear, EuclideanNCMLinear)),
     (LogitAdjustedLinear(4, 3), Correction(tau=1.), 'tau must be 0 for a LogitAdjustedLinear'),
 ])
 def test_corrections_that_do_not_fit_are_refused(layer, correction, message):
@@ -159,3 +168,6 @@ def test_logit_adjustment_needs_an_image_of_each_class():
     with pytest.raises(ValueError, match='class 1 with count 0'):
         sweep_corrections(TDELinear(4, 3), torch.zeros(2, 4), [0, 1], [Correction(tau=1.)],
                           ShotAccuracy(class_counts=[9, 0, 9]))
+    with pytest.raises(ValueError, match='one number for each of 3 classes'):
+        sweep_corrections(TDELinear(4, 3), torch.zeros(2, 4), [0, 1], [Correction(tau=1.)],
+                          ShotAccuracy(class_counts=[9, 9]))

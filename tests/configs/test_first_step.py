@@ -7,7 +7,7 @@ from helpers.commands import ROOT
 from helpers.configs import load
 from mmengine.registry import init_default_scope
 
-from mmcausal.class_prior import TakesClassCounts
+from mmcausal.class_prior import TakesClassCounts, effective_number_weights
 from mmcausal.registry import MODELS
 
 COUNTS = [int(500 * 0.01**(c / 99)) for c in range(100)]  # CIFAR-100-LT, ratio 100
@@ -110,5 +110,8 @@ def test_first_gradient_of_ldam():
 def test_class_balanced_weights_by_hand(beta, mean, images):
     """With 0.9999, the gradient is as noisy as the plain gradient of a fifth of the images."""
     assert mean_weight(beta) == pytest.approx(mean, abs=5e-4)
-    weights = [(1 - beta) / (1 - beta**n) for n in COUNTS for _ in range(n)]
+    classwise = [(1 - beta) / (1 - beta**n) for n in COUNTS]
+    scaled = torch.tensor(classwise, dtype=torch.float64) * 100 / sum(classwise)
+    torch.testing.assert_close(effective_number_weights(COUNTS, beta), scaled)
+    weights = [weight for weight, n in zip(classwise, COUNTS) for _ in range(n)]
     assert sum(weights)**2 / sum(w * w for w in weights) / len(weights) == pytest.approx(images, abs=5e-3)

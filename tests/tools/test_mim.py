@@ -32,5 +32,8 @@ def test_a_config_of_the_package_is_the_base_of_ones_own(tmp_path):
                       'train_cfg = dict(max_epochs=3)\n')
     own, base = Config.fromfile(config), load(ROOT / BASELINE)
     assert own.train_cfg.max_epochs == 3 and own.model == base.model
-    with pytest.raises(ValueError, match="must be a config .*mean 'digits_lt/linear_small_ir100.py'"):
+    with pytest.raises(ValueError, match="must be one of the .*mean 'digits_lt/linear_small_ir100.py'"):
         mmcausal.config_path('digits_lt/linear_smal_ir100.py')
+    for name in ('/etc/hostname', '../README.md', ''):
+        with pytest.raises(ValueError, match='must be one of the'):
+            mmcausal.config_path(name)

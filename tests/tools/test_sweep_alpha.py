@@ -42,7 +42,11 @@ def test_corrections_that_do_not_fit_are_refused_before_the_network_runs(sweep, 
     assert 'must be a number in [0, inf), but got nan' in run(*sweep, '--taus', 'nan', *consent, status=2)
     tau_norm = [option.format(0.7) for option in TAU_NORM]
     output = run(*sweep, '--exponents', '0.5', *consent, *tau_norm, status=1)
-    assert 'normalises its weights itself, but got 0.5 for a TauNormLinear' in output and 'Traceback' not in output
+    assert 'but got 0.5 for a TauNormLinear' in output and 'Traceback' not in output
+    assert 'leave out --normalizers' in run(*sweep, '--taus', '1', '--normalizers', 'cosine', *consent, status=2)
+    counts = '[9,9,9,9,9,9,9,9,9,0]'
+    output = run(*sweep, '--taus', '1', *consent, '--cfg-options', f'test_evaluator.1.class_counts={counts}', status=1)
+    assert 'class 9 with count 0' in output and 'Traceback' not in output
     output = run(*sweep[:-1], '1', *consent, status=1)
     assert 'needs the head direction' in output and 'Traceback' not in output
     assert not (tmp_path / 'store').exists()

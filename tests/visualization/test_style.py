@@ -15,7 +15,7 @@ def test_class_names_are_drawn_as_they_are(name):
     figure, axes = paper_figure()
     draw_grad_cam(axes, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), name)
     assert axes.get_title() == name and not axes.title.get_parse_math()
-    assert (to_image(figure) != 255).any()
+    assert (to_image(figure)[:40] != 255).any()  # the title is above the image
 
 
 def test_fonts_are_those_installed(monkeypatch):

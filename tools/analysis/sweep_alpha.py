@@ -37,6 +37,7 @@ from mmcausal.analysis import (
     sweep_alpha,
     sweep_corrections,
 )
+from mmcausal.class_prior import check_class_counts
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import TDELinear
@@ -54,7 +55,10 @@ def parse_args() -> argparse.Namespace:
                         help='strengths of logit adjustment to try')
     parser.add_argument('--exponents', type=number_argument('[0, 1]'), nargs='+', default=[],
                         help='exponents of tau-normalisation to try, for a linear classifier')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.normalizers and (args.taus or args.exponents):
+        parser.error("--taus and --exponents are for the classifier's own normaliser: leave out --normalizers")
+    return args
 
 
 def corrections_with_alphas(args: argparse.Namespace) -> Dict[str, List[Correction]]:
@@ -67,14 +71,15 @@ def corrections_with_alphas(args: argparse.Namespace) -> Dict[str, List[Correcti
 
 def sweep_setting(layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, args: argparse.Namespace,
                   setting: str, corrections: List[Correction]) -> Dict[str, Any]:
-    """Sweep another setting than alpha; print the choice of it alone and with alpha."""
+    """Sweep a setting other than alpha, and print the best value, alone and with alpha."""
     with plain_errors():
         points = sweep_corrections(layer, store.features, store.labels, corrections, metric)
     alone = [point for point in points if point['alpha'] == 0]
     best_alone, best = (max(candidates, key=lambda point: point[args.select]) for candidates in (alone, points))
     print_points(alone, setting)
-    print(f'\nBest in {args.select}: {setting} {best_alone[setting]:g} with {best_alone[args.select]:.2f}; with TDE, '
-          f'{setting} {best[setting]:g} and alpha {best["alpha"]:g} with {best[args.select]:.2f}')
+    with_tde = f'; with TDE, {setting} {best[setting]:g} and alpha {best["alpha"]:g} with {best[args.select]:.2f}'
+    print(f'\nBest in {args.select}: {setting} {best_alone[setting]:g} with {best_alone[args.select]:.2f}'
+          + (with_tde if any(args.alphas) else ''))
     return dict(chosen=best_alone[setting], chosen_with_alpha={key: best[key] for key in (setting, 'alpha')},
                 sweep=points)
 
@@ -97,6 +102,9 @@ def main() -> None:
             check_correction(layer, correction)
     dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
+    if args.taus:
+        with plain_errors():
+            check_class_counts(metric.counts().tolist(), layer.out_features)
     store = stored_features(runner, layer, args, dataset)
 
     others = {setting: sweep_setting(layer, store, metric, args, setting, grid)

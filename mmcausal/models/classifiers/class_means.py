@@ -27,13 +27,14 @@ def find_class_means(model: ImageClassifier, layer: NCMLinear, dataloader: Itera
 
 @torch.no_grad()
 def find_center(model: ImageClassifier, head: CenteredHead, dataloader: Iterable[Batch]) -> None:
-    """Set the centre of ``head`` to the mean feature that a classifier has for a dataloader's images."""
-    was_training = model.training
-    model.eval()
+    """Set the centre of ``head`` to the mean feature over a dataloader; the mode of the classifier stays.
+
+    Raises:
+        ValueError: A dataloader without images.
+    """
     for batch in dataloader:
         head.add_features(model.extract_feat(model.data_preprocessor(batch, False)['inputs'], stage='neck'))
     head.set_center()
-    model.train(was_training)
 
 
 @torch.no_grad()

@@ -15,14 +15,17 @@ class CenteredHead(ClassifierHead):
     """Same as :class:`ClassifierHead`, except that the layer sees (x - c) / ||x - c|| with the mean training feature c.
 
     Source: the nearest class mean of Kang et al., ICLR 2020 (arXiv 1910.09217), in their code.
-    :class:`mmcausal.loops.ClassMeansLoop` finds the centre. Almost nothing is left along the head direction then, so
-    TDE has nothing to remove.
+    :class:`mmcausal.loops.ClassMeansLoop` finds the centre. The mean of the centred
+    features is nearly zero, so they have no head direction for TDE to remove.
 
     Args:
         num_classes, in_channels, classifier, init_cfg, **kwargs: As in :class:`ClassifierHead`.
 
     Attributes:
         center: Buffer (D,), c; zero until :meth:`set_center`.
+
+    Raises:
+        RuntimeError: Without a centre.
     """
     center: Tensor
     feature_sum: Tensor
@@ -40,17 +43,26 @@ class CenteredHead(ClassifierHead):
 
     def pre_logits(self, feats: Tuple[Tensor]) -> Tensor:
         """Return centred features (N, D) of unit length."""
+        if not self.center.any():
+            raise RuntimeError('CenteredHead has no centre: train it with train_cfg=dict('
+                               "type='mmcausal.ClassMeansLoop'), or load a checkpoint that has one")
         return F.normalize(super().pre_logits(feats) - self.center, dim=1)
 
     @torch.no_grad()
     def add_features(self, feats: Tuple[Tensor]) -> None:
-        """Add the features of a batch to those whose mean will be the centre."""
+        """Add the features (N, D) of a batch to the mean that :meth:`set_center` takes."""
         x = super().pre_logits(feats)
         self.feature_sum += torch.cat([x.sum(0), x.new_tensor([len(x)])])
 
     @torch.no_grad()
     def set_center(self) -> None:
-        """Set the centre to the mean of all features added, over all ranks."""
+        """Set the centre to the mean of all features added, over all ranks.
+
+        Raises:
+            ValueError: No feature was added.
+        """
         sum_over_ranks(self.feature_sum)
+        if not self.feature_sum[-1]:
+            raise ValueError('the centre needs at least one feature, but none was added')
         self.center.copy_(self.feature_sum[:-1] / self.feature_sum[-1])
         self.feature_sum.zero_()
