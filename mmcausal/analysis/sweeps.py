@@ -24,7 +24,7 @@ class Correction(NamedTuple):
 
     with the total effect z, the head effect h (second term of Eq. 8), class weights w and class prior :math:`\pi`.
 
-    Attributes:
+    Args:
         alpha: Trade-off of TDE.
         exponent: e of tau-normalisation (Kang et al., ICLR 2020), in [0, 1]; above 0, the bias is left out.
         tau: Strength of logit adjustment (Menon et al., ICLR 2021), not negative.

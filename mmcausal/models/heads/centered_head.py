@@ -19,7 +19,8 @@ class CenteredHead(ClassifierHead):
     features is nearly zero, so they have no head direction for TDE to remove.
 
     Args:
-        num_classes, in_channels, classifier, init_cfg, **kwargs: As in :class:`ClassifierHead`.
+        num_classes, in_channels, classifier, init_cfg: As in :class:`ClassifierHead`.
+        **kwargs: As in :class:`ClassifierHead`.
 
     Attributes:
         center: Buffer (D,), c; zero until :meth:`set_center`.
