@@ -25,10 +25,11 @@ def run_host_script(name: str) -> None:
         if not {'-h', '--help'} & set(sys.argv[1:]):
             sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; other arguments are passed to tools/{name} of the package '
                      'that the config belongs to')
-        runpy.run_path(str(host_script(next(filter(find_spec, HOSTS), HOSTS[0]), name)), run_name='__main__')
+        scope = next(filter(find_spec, HOSTS), HOSTS[0])
+        runpy.run_path(str(host_script(sys.argv[0], scope, name)), run_name='__main__')
         return
     cfg = Config.fromfile(config)
-    script = host_script(cfg.get('default_scope', 'mmengine'), name)
+    script = host_script(config, cfg.get('default_scope', 'mmengine'), name)
     is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
     if is_cpu_rank:
         torch.distributed.init_process_group('gloo')
@@ -40,14 +41,14 @@ def run_host_script(name: str) -> None:
             torch.distributed.destroy_process_group()  # its threads may abort a process that ends with them
 
 
-def host_script(scope: str, name: str) -> Path:
-    """Return the path of ``tools/{name}`` of the package ``scope``; exit if it has none."""
+def host_script(user: str, scope: str, name: str) -> Path:
+    """Return the path of ``tools/{name}`` of the package ``scope``; exit and name its ``user`` if it has none."""
     spec = find_spec(scope)
     if spec is None or spec.origin is None:
-        sys.exit(f'tools/{name} is that of {scope}, which is not installed')
+        sys.exit(f'{user} belongs to {scope}, which is not installed')
     script = Path(spec.origin).parent / '.mim' / 'tools' / name
     if not script.exists():
-        sys.exit(f'tools/{name} is that of {scope}, which has no {script}')
+        sys.exit(f'{user} belongs to {scope}, which has no {script}')
     return script
 
 
