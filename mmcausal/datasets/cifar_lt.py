@@ -4,6 +4,7 @@ from typing import Dict, List, Optional, Sequence, Union
 from mmengine.fileio import exists, join_path
 
 from mmcausal.checks import check_choice, check_integer
+from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
@@ -16,7 +17,7 @@ from mmpretrain.datasets.utils import calculate_md5  # noqa: E402
 SPLITS = ('train', 'val', 'test')
 
 
-class LongTailedCIFAR(CIFAR10):
+class LongTailedCIFAR(CountedMixin, CIFAR10):
     """Same as MMPretrain's CIFAR dataset of that name, except that the training split is long-tailed.
 
     The test split stays complete and balanced. All splits have the training counts in ``metainfo['class_counts']``,
@@ -62,6 +63,7 @@ class LongTailedCIFAR(CIFAR10):
         self.class_counts = long_tailed_counts(self.images_per_class - val_per_class, len(self.METAINFO['classes']),
                                                imbalance_ratio, profile)
         self.seed = seed
+        self.is_training_split = split == 'train'
         self.skip_counts, self.keep_counts = [0] * len(self.class_counts), self.class_counts
         if split == 'val':  # these images follow the training images, so that the splits are disjoint
             self.skip_counts, self.keep_counts = self.class_counts, [val_per_class] * len(self.class_counts)

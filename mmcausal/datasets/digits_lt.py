@@ -4,6 +4,7 @@ from typing import List, Optional, Sequence, Union
 import numpy as np
 
 from mmcausal.checks import check_choice
+from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
@@ -14,7 +15,7 @@ from mmpretrain.datasets import BaseDataset  # noqa: E402
 
 
 @DATASETS.register_module()
-class LongTailedDigits(BaseDataset):
+class LongTailedDigits(CountedMixin, BaseDataset):
     """Handwritten digits of scikit-learn (8 x 8 pixels), with a long-tailed training split.
 
     Source: Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998. In file order, the first 50
@@ -43,6 +44,7 @@ class LongTailedDigits(BaseDataset):
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         self.split = check_choice('split', split, self.RANKS)
         self.seed = seed
+        self.is_training_split = split == 'train'
         self.class_counts = long_tailed_counts(len(self.RANKS['train']), 10, imbalance_ratio, profile)
         metainfo = {**(metainfo or {}), 'class_counts': self.class_counts}
         super().__init__(ann_file='', metainfo=metainfo, test_mode=split != 'train', **kwargs)

@@ -6,6 +6,7 @@ from typing import Any, List, Optional, Sequence, Union
 import numpy as np
 from mmengine.fileio import exists, get, join_path, list_from_file
 
+from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
 
@@ -47,8 +48,24 @@ def _check_length(ann_file: str, labels: List[int], expected: Optional[int]) -> 
         raise ValueError(f'{ann_file} must have {expected} images, but got {len(labels)}')
 
 
+class CheckedImages(CountedMixin, CustomDataset):
+    """Same as MMPretrain's ``CustomDataset``, except that an error while loading an image names the image.
+
+    Raises:
+        ValueError: A failure of the pipeline. The error names the file.
+    """
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        """Same as the host's, except that an error names the image."""
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:  # decoders can raise anything, and some errors do not name the file
+            path = self.get_data_info(idx)['img_path']
+            raise ValueError(f'the pipeline fails on {path}: {error!r}') from error
+
+
 @DATASETS.register_module()
-class ImageList(CustomDataset):
+class ImageList(CheckedImages):
     """Same as MMPretrain's ``CustomDataset`` with ``ann_file``, except that it checks the list and counts the classes.
 
     All splits have the training images per class in ``metainfo['class_counts']``, which define the many-, medium- and
@@ -57,7 +74,8 @@ class ImageList(CustomDataset):
     Args:
         ann_file: List of this split, with lines of ``relative/path.jpg label``.
         num_classes: C.
-        train_ann_file: List of the training split, to count its labels. By default ``ann_file``.
+        train_ann_file: List of the training split, or several lists, to count their labels. By default ``ann_file``,
+            which then is the training split.
         num_images, num_train_images: Expected number of lines in ``ann_file`` and ``train_ann_file``. By default any.
         md5: Expected md5 sum of ``ann_file``. By default any.
         metainfo: As in the host. Without class names here or in the host's ``classes``, the labels are the names.
@@ -76,14 +94,15 @@ class ImageList(CustomDataset):
     def __init__(self,
                  ann_file: str,
                  num_classes: int,
-                 train_ann_file: Optional[str] = None,
+                 train_ann_file: Union[str, Sequence[str], None] = None,
                  num_images: Optional[int] = None,
                  num_train_images: Optional[int] = None,
                  md5: Optional[str] = None,
                  metainfo: Optional[dict] = None,
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         self.num_classes = num_classes
-        self.train_ann_file = train_ann_file
+        self.train_ann_files = [train_ann_file] if isinstance(train_ann_file, str) else train_ann_file or [ann_file]
+        self.is_training_split = self.train_ann_files == [ann_file]
         self.num_images, self.num_train_images = num_images, num_train_images
         self.md5 = md5
         if kwargs.get('classes') is None and 'classes' not in self.METAINFO:
@@ -95,21 +114,18 @@ class ImageList(CustomDataset):
         _check_length(self.ann_file, labels, self.num_images)
         if self.md5 is not None and (md5 := hashlib.md5(get(self.ann_file)).hexdigest()) != self.md5:
             raise ValueError(f'{self.ann_file} must have the md5 sum {self.md5}, but got {md5}')
-        train_labels = labels
-        if self.train_ann_file is not None:
-            train_ann_file = join_path(self.data_root, self.train_ann_file)
-            train_labels = read_labels(train_ann_file, self.num_classes)
-            _check_length(train_ann_file, train_labels, self.num_train_images)
-        self._metainfo['class_counts'] = np.bincount(train_labels, minlength=self.num_classes).tolist()
+        if self.is_training_split:
+            _check_length(self.ann_file, labels, self.num_train_images)
+        else:
+            labels = self._train_labels()
+        self._metainfo['class_counts'] = np.bincount(labels, minlength=self.num_classes).tolist()
         return super().load_data_list()
 
-    def prepare_data(self, idx: int) -> Optional[dict]:
-        """Same as the host's, except that an error names the image."""
-        try:
-            return super().prepare_data(idx)
-        except Exception as error:  # decoders can raise anything, and some errors do not name the file
-            path = self.get_data_info(idx)['img_path']
-            raise ValueError(f'the pipeline fails on {path}: {error!r}') from error
+    def _train_labels(self) -> List[int]:
+        paths = [join_path(self.data_root, path) for path in self.train_ann_files]
+        labels = [label for path in paths for label in read_labels(path, self.num_classes)]
+        _check_length(' and '.join(paths), labels, self.num_train_images)
+        return labels
 
 
 @DATASETS.register_module()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from mmengine.fileio import exists
 
+from mmcausal.datasets.class_counts import CountedMixin, TrainingCounts
 from mmcausal.datasets.shapes import shape_classes
 from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
@@ -30,11 +31,11 @@ def check_categories(names: Sequence[str], classes: Sequence[str], ann_file: str
                          'differ; the first (label, category, class) is {}'.format(different[0]))
 
 
-class CheckedLVISMixin:
+class CheckedLVISMixin(CountedMixin):
     """Check annotation file and image folders of an LVIS dataset while it loads, and provide the class counts.
 
     If the annotation file has them, ``metainfo`` gets ``class_counts`` (images) and ``frequencies`` (r, c, f) of each
-    class. A ``ConcatDataset`` of files with different counts needs ``ignore_keys=['class_counts']``.
+    class. Under ``indices``, the counts of a training split are those of the selected images.
 
     Raises:
         ValueError: Categories other than the classes of the dataset, or training on a file without annotations.
@@ -43,7 +44,10 @@ class CheckedLVISMixin:
     ann_file: str
     backend_args: Optional[dict]
     test_mode: bool
-    _metainfo: dict
+
+    @property
+    def is_training_split(self) -> bool:  # type: ignore[override]
+        return not self.test_mode
 
     @property
     def lvis(self) -> 'LVIS':
@@ -58,7 +62,7 @@ class CheckedLVISMixin:
             raise ValueError(f'{self.ann_file} has no annotations to train on, like the files of LVIS test sets')
         for plural, key in (('class_counts', 'image_count'), ('frequencies', 'frequency')):
             if all(key in category for category in categories):
-                self._metainfo[plural] = [category[key] for category in categories]
+                self._metainfo[plural] = TrainingCounts(category[key] for category in categories)
         self._lvis = api
 
     @lvis.deleter

@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 
 from mmcausal.checks import check_number
 from mmcausal.class_prior import class_probabilities
+from mmcausal.datasets.class_counts import classes_of, image_labels
 from mmcausal.registry import DATA_SAMPLERS
 
 
@@ -17,7 +18,7 @@ def labels_of(dataset: BaseDataset) -> List[int]:
     Raises:
         ValueError: An image with another number of labels.
     """
-    labels = [list(dataset.get_cat_ids(index)) for index in range(len(dataset))]
+    labels = [image_labels(dataset, index) for index in range(len(dataset))]
     for index, label in enumerate(labels):
         if len(label) != 1:
             raise ValueError(f'class-based samplers need one label for each image, but image {index} has {label}')
@@ -45,7 +46,7 @@ class ClassPowerSampler(Sampler):
         self.power = check_number('power', power, '(-inf, inf)')
         self.rank, self.world_size = get_dist_info()
         self.labels = torch.tensor(labels_of(dataset))
-        self.class_counts = self.labels.bincount(minlength=len(dataset.metainfo.get('classes') or []))
+        self.class_counts = self.labels.bincount(minlength=len(classes_of(dataset) or []))
         class_probabilities(self.class_counts, power)  # refuses a class without an image
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch = 0

@@ -1,32 +1,58 @@
 """Training images of each class, for every module that needs them."""
-from typing import Sequence
+from typing import List, Sequence
 
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcausal.class_prior import TakesClassCounts
+from mmcausal.datasets.class_counts import classes_of, drawn_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.registry import HOOKS
 
 
 def give_class_counts(modules: Sequence[TakesClassCounts], dataset: BaseDataset) -> None:
-    """Call ``set_class_counts`` of modules with ``metainfo['class_counts']`` of a dataset.
+    """Count the images that a training on ``dataset`` draws, and call ``set_class_counts`` of modules with the result.
+
+    See :func:`mmcausal.datasets.class_counts.drawn_class_counts`. Data without labels to count may have the counts in
+    ``metainfo['class_counts']``.
 
     Raises:
-        ValueError: There are modules, but the dataset has no counts.
+        ValueError: Data with neither; a module that needs images of all classes and a class without. The error names
+            the class.
     """
-    class_counts = dataset.metainfo.get('class_counts')
-    if modules and class_counts is None:
+    if not modules:
+        return
+    has_labels = hasattr(dataset, 'get_data_info') or hasattr(dataset, 'get_cat_ids')
+    set_counts(modules, drawn_class_counts(dataset) if has_labels else _meta_counts(dataset), dataset)
+
+
+def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: BaseDataset) -> None:
+    """Call ``set_class_counts`` of modules; an error names the classes without an image."""
+    for module in modules:
+        try:
+            module.set_class_counts(counts)
+        except ValueError as error:
+            names = classes_of(dataset) or range(len(counts))
+            empty = [str(name) for name, count in zip(names, counts) if not count]
+            if not empty:
+                raise
+            raise ValueError(f'{type(module).__name__} cannot use the class counts of this {type(dataset).__name__}: '
+                             f'{error}. Without a training image: {", ".join(empty)}') from error
+
+
+def _meta_counts(dataset: BaseDataset) -> List[int]:
+    metainfo = dataset.metainfo
+    counts = None if isinstance(metainfo, list) else metainfo.get('class_counts')
+    if counts is None:
         raise ValueError("ClassPriorHook needs metainfo['class_counts'], the training images of each class, as in "
                          f"mmcausal's datasets, but {type(dataset).__name__} has none")
-    for module in modules:
-        module.set_class_counts(class_counts)
+    return counts
 
 
 @HOOKS.register_module()
 class ClassPriorHook(Hook):
-    """Give the class counts of the training data to the model before training, see :func:`give_class_counts`.
+    """Count the training images of each class and give the counts to the model, see :func:`give_class_counts`.
 
     Before a test, a classifier that needs counts to infer, but found none in its checkpoint, gets those in the test
     data's ``metainfo``: the counts of the *training* images, which the test splits of mmcausal's classification
@@ -45,5 +71,7 @@ class ClassPriorHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         modules = modules_of_type(runner.model, TakesClassCounts)  # type: ignore[type-abstract]
-        give_class_counts([module for module in modules if getattr(module, 'lacks_class_counts', False)],
-                          runner.test_dataloader.dataset)
+        lacking = [module for module in modules if getattr(module, 'lacks_class_counts', False)]
+        if lacking:
+            dataset = runner.test_dataloader.dataset
+            set_counts(lacking, _meta_counts(dataset), dataset)

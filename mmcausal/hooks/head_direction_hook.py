@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmcausal.checks import is_number
+from mmcausal.datasets.class_counts import classes_of
 from mmcausal.hooks.utils import modules_of_type, unwrap
 from mmcausal.models.layers import DetectionDeconfoundLinear, TDELinear
 from mmcausal.registry import HOOKS
@@ -78,12 +79,12 @@ class HeadDirectionHook(Hook):
                                    f"alpha='auto' is {1 / cosine:.3f} (alpha * mean cosine = 1)")
 
     def _check_classes(self, dataloader: Optional[DataLoader]) -> None:
-        metainfo = getattr(getattr(dataloader, 'dataset', None), 'metainfo', {})
+        classes = classes_of(getattr(dataloader, 'dataset', None))
         for layer in self.layers:
             is_detector = isinstance(layer, DetectionDeconfoundLinear)  # DetectorCheckHook compares its outputs
-            if not is_detector and 'classes' in metainfo and len(metainfo['classes']) != layer.out_features:
+            if not is_detector and classes is not None and len(classes) != layer.out_features:
                 raise ValueError(f'num_classes must be that of the data, but the classifier has {layer.out_features} '
-                                 f'classes, and the training data {len(metainfo["classes"])}')
+                                 f'classes, and the training data {len(classes)}')
 
     def _momentum(self, runner: Runner) -> float:
         if not isinstance(self.momentum, str):

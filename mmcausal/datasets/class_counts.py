@@ -1,0 +1,119 @@
+"""Images of each class in the training data, through the wrappers of the hosts."""
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import numpy as np
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from torch.utils.data import Dataset, Subset
+
+Wrapper = Union[BaseDataset, ConcatDataset, RepeatDataset, Dataset]
+
+
+class TrainingCounts(list):
+    """Class counts of a training split, as a list that may differ between the members of a ``ConcatDataset``.
+
+    MMEngine refuses members with unequal (``!=``) meta information, and MMDetection then keeps a list of them. Other
+    images are no reason for either, so ``!=`` ignores them; ``==`` compares the numbers.
+    :func:`drawn_class_counts` adds the members up.
+    """
+
+    def __ne__(self, other: object) -> bool:
+        return not isinstance(other, TrainingCounts) and super().__ne__(other)
+
+
+class CountedMixin:
+    """Keep ``metainfo['class_counts']`` of a training split true when a part of it is selected.
+
+    That happens by ``indices``, ``get_subset`` and ``get_subset_``. Other splits keep the counts of ``load_data_list``,
+    because these are counts of the training images too.
+    """
+    _metainfo: dict
+    _indices: Union[Sequence[int], int, None]
+    is_training_split = False
+
+    def full_init(self) -> None:
+        """Load the data, then count the images that ``indices`` selects."""
+        super().full_init()  # type: ignore[misc]
+        if self._indices is not None:
+            self._recount()
+        elif self.is_training_split and 'class_counts' in self._metainfo:
+            self._metainfo['class_counts'] = TrainingCounts(self._metainfo['class_counts'])
+
+    def get_subset_(self, indices: Union[Sequence[int], int]) -> None:
+        """Same as the host's, and count again."""
+        super().get_subset_(indices)  # type: ignore[misc]
+        self._recount()
+
+    def get_subset(self, indices: Union[Sequence[int], int]) -> BaseDataset:
+        """Same as the host's, and count again."""
+        subset = super().get_subset(indices)  # type: ignore[misc]
+        subset._recount()
+        return subset
+
+    def _recount(self) -> None:
+        if self.is_training_split:
+            self._metainfo['class_counts'] = TrainingCounts(drawn_class_counts(self))  # type: ignore[arg-type]
+
+
+def classes_of(dataset: Wrapper) -> Optional[Sequence[str]]:
+    """Return the class names of a dataset, or ``None`` if it has none.
+
+    Raises:
+        ValueError: A concatenation of datasets with different classes.
+    """
+    if isinstance(dataset, Subset):
+        return classes_of(dataset.dataset)
+    metainfo = getattr(dataset, 'metainfo', {})
+    # MMDetection's ConcatDataset keeps one dict per member where they differ
+    names = [info.get('classes') for info in (metainfo if isinstance(metainfo, list) else [metainfo])]
+    for other in names[1:]:
+        if other is None or names[0] is None or list(other) != list(names[0]):
+            raise ValueError(f'all members of a {type(dataset).__name__} must have the same classes in the same order, '
+                             f'but got {_first_difference(names[0], other)}')
+    return names[0]
+
+
+def _first_difference(first: Optional[Sequence[str]], second: Optional[Sequence[str]]) -> str:
+    first, second = list(first or []), list(second or [])
+    for label, (one, other) in enumerate(zip(first, second)):
+        if one != other:
+            return f'class {label} called {one!r} in the first, but {other!r} in another one'
+    return f'{len(first)} classes in the first, but {len(second)} in another one'
+
+
+def image_labels(dataset: Wrapper, index: int) -> List[int]:
+    """Return the distinct labels of one image in ascending order, without crowd regions. The image is not loaded.
+
+    Raises:
+        ValueError: Data without labels.
+    """
+    if isinstance(dataset, Subset):
+        return image_labels(dataset.dataset, dataset.indices[index])
+    info: Dict[str, Any] = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+    if 'gt_label' in info:
+        return np.unique(info['gt_label']).tolist()
+    if 'instances' in info:
+        return sorted({each['bbox_label'] for each in info['instances'] if not each.get('ignore_flag')})
+    if not hasattr(dataset, 'get_cat_ids'):
+        raise ValueError(f'the labels of a {type(dataset).__name__} are needed, but its data have no gt_label and no '
+                         f'instances: {sorted(info)}')
+    return sorted(set(dataset.get_cat_ids(index)))
+
+
+def drawn_class_counts(dataset: Wrapper) -> List[int]:
+    """Count the images of each class (C,) that the training draws in an epoch, wrappers included.
+
+    An image counts as often as ``ClassBalancedDataset`` repeats it: losses with a class prior correct the distribution
+    that the network sees. ``RepeatDataset`` only makes an epoch longer and counts once. In detection, an image counts
+    for each class with an instance that is not a crowd region.
+
+    Raises:
+        ValueError: Data without class names or labels; members of a concatenation with different classes.
+    """
+    classes = classes_of(dataset)
+    if classes is None:
+        raise ValueError(f"counting the images of each class needs metainfo['classes'], but {type(dataset).__name__} "
+                         'has none')
+    while isinstance(dataset, RepeatDataset):
+        dataset = dataset.dataset
+    labels = [label for index in range(len(dataset)) for label in image_labels(dataset, index)]
+    return np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(classes)).tolist()
