@@ -31,6 +31,8 @@ MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.datasets.samplers': ('ClassPowerSampler', 'ProgressivelyBalancedSampler', 'TwoBranchSampler'),
     'mmcausal.datasets.cifar_lt': ('LongTailedCIFAR10', 'LongTailedCIFAR100'),
     'mmcausal.datasets.digits_lt': ('LongTailedDigits', ),
+    'mmcausal.datasets.class_counts': ('drawn_class_counts', ),
+    'mmcausal.datasets.image_folder': ('ImageFolder', ),
     'mmcausal.datasets.image_list': ('ImageList', 'ImageNetLT'),
     'mmcausal.datasets.load_image': ('LoadImage', ),
     'mmcausal.datasets.lvis': ('CheckedLVISMixin', 'LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset'),
