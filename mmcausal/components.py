@@ -8,7 +8,7 @@ from mmcausal.hosts import HOSTS, require_host
 
 # A module that needs a host says so when it is imported; these modules are therefore imported one by one, by name.
 MODULES: Dict[str, Tuple[str, ...]] = {
-    'mmcausal.config_files': ('config_path', ),
+    'mmcausal.config_files': ('config_path', 'with_num_classes'),
     'mmcausal.models': ('enable_tde', 'DeployedClassifier'),
     'mmcausal.models.layers': ('DeconfoundLinear', 'DetectionDeconfoundLinear', 'EuclideanNCMLinear', 'LWSLinear',
                                'LogitAdjustedLinear', 'NCMLinear', 'TDELinear', 'TauNormLinear'),

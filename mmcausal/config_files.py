@@ -1,6 +1,10 @@
-"""Configs that come with the package."""
+"""Configs that come with the package, and what a config of your own may call."""
+import copy
 import difflib
 from pathlib import Path
+from typing import Iterator, Union
+
+from mmcausal.checks import check_integer
 
 ROOT = (Path(__file__).parent / '.mim' / 'configs').resolve()
 
@@ -25,3 +29,35 @@ def config_path(name: str) -> str:
         suggestion = f'; did you mean {nearest[0]!r}?' if nearest else ''
         raise ValueError(f'name must be one of the {len(names)} configs of mmcausal, but got {name!r}{suggestion}')
     return str(ROOT / name)
+
+
+def with_num_classes(model: dict, num_classes: int) -> dict:
+    """Return a copy of a model's config in which all heads have ``num_classes`` classes, e.g. those of a cascade.
+
+    Losses that know the number follow too. Region proposals (``rpn_head``), which only know objects, and a
+    ``semantic_head``, which has classes of its own, stay as they are.
+
+    Raises:
+        ValueError: Not a positive integer, or a model without any ``num_classes``.
+
+    Example:
+        In a config: ``model = __import__('mmcausal').with_num_classes(_base_.model, 6)``
+    """
+    check_integer('num_classes', num_classes, 1)
+    changed = copy.deepcopy(model)
+    heads = list(_parts_with_classes(changed))
+    if not heads:
+        raise ValueError(f'model must have a head with num_classes, but got {model}')
+    for head in heads:
+        head['num_classes'] = num_classes
+    return changed
+
+
+def _parts_with_classes(part: Union[dict, list, str, float, None]) -> Iterator[dict]:
+    if isinstance(part, dict):
+        if 'num_classes' in part:
+            yield part
+        part = [value for key, value in part.items() if key not in ('rpn_head', 'semantic_head')]
+    if isinstance(part, (list, tuple)):
+        for item in part:
+            yield from _parts_with_classes(item)

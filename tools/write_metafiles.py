@@ -21,6 +21,7 @@ TRAINING_DATA = {
     'inat18': 'iNaturalist 2018',
     'lvis': 'LVIS v1.0',
     'lvis-v0.5': 'LVIS v0.5',
+    'own_data': 'Images of your own',
     'places_lt': 'Places-LT',
     'shapes_lvis': 'Generated shapes in LVIS format',
 }

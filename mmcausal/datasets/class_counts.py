@@ -2,10 +2,11 @@
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
-from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
-from torch.utils.data import Dataset, Subset
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
+from torch.utils.data import Subset
 
-Wrapper = Union[BaseDataset, ConcatDataset, RepeatDataset, Dataset]
+# And whatever else has their get_data_info and metainfo, such as KFoldDataset and MultiImageMixDataset
+Wrapper = Union[BaseDataset, ConcatDataset, RepeatDataset, ClassBalancedDataset, Subset]
 
 
 class TrainingCounts(list):

@@ -171,7 +171,7 @@ class ImageFolder(CheckedImages):
         return samples
 
     def _root(self, folder: str) -> str:
-        root = join_path(self.data_root, folder)
+        root = join_path(self.data_root, folder) if folder else self.data_root
         if not exists(root):
             raise FileNotFoundError(f'{root} is missing; it must have one folder of images for each class')
         return root

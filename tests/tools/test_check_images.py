@@ -62,4 +62,5 @@ def test_every_split_is_looked_at_where_lists_are_wrong(check_images, tmp_path):
 
 
 def test_the_check_is_for_lists_of_images(check_images):
-    assert check_images(config=DIGITS)[0] == 'the train split must be an ImageList, but is a mmcausal.LongTailedDigits'
+    words = 'the train split must be an ImageList or ImageFolder, but is a mmcausal.LongTailedDigits'
+    assert check_images(config=DIGITS)[0] == words

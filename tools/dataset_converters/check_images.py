@@ -1,22 +1,23 @@
-"""Check a folder of images against the lists of a config before a long training.
+"""Check the images of a config before a long training.
 
-For ImageNet-LT, Places-LT and iNaturalist configs: reads the list of each split, prints its number of images and
-classes and its md5 sum, and checks each image once. Reports lists that are missing or differ from the config's, and
-images that are missing, empty, truncated or not images. The exit status is 1 if there are any.
+For lists and folders of images: prints the number of images and classes of each split, and the md5 sum of a list, and
+checks each image once. Reports lists that are missing or differ from the config's, images that are missing, empty,
+truncated or not images, and images with the same content in two splits. The exit status is 1 if there are any.
 """
 import argparse
 import hashlib
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import cv2
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
-from mmcausal.datasets import ImageList
+from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
@@ -27,7 +28,7 @@ JPEG_START, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1024
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument('--show', type=int, default=10, help='number of unreadable images to print for each split')
+    parser.add_argument('--show', type=int, default=10, help='number of unreadable images and copies to print')
     parser.add_argument('--out', type=Path, help='file for the paths of all unreadable images')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     return parser.parse_args()
@@ -44,15 +45,15 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
             kind = DATASETS.get(dataset['type'])
         except KeyError as error:  # misspelt
             sys.exit(f'the {split} split: {error.args[0]}')
-        if kind is None or not issubclass(kind, ImageList):
-            sys.exit(f"the {split} split must be an ImageList, but is a {dataset['type']}")
+        if kind is None or not issubclass(kind, CheckedImages):
+            sys.exit(f"the {split} split must be an ImageList or ImageFolder, but is a {dataset['type']}")
         if dataset not in splits.values():
             splits[split] = dataset
     return splits
 
 
-def build_list(split: str, arguments: Dict[str, Any]) -> Optional[ImageList]:
-    """Build the dataset of a split; if its list is wrong, print the error and return ``None``."""
+def build_images(split: str, arguments: Dict[str, Any]) -> Optional[CheckedImages]:
+    """Build the dataset of a split; if its list or folder is wrong, print the error and return ``None``."""
     try:
         return DATASETS.build(arguments)
     except (OSError, ValueError) as error:
@@ -60,14 +61,20 @@ def build_list(split: str, arguments: Dict[str, Any]) -> Optional[ImageList]:
         return None
 
 
-def describe_list(dataset: ImageList) -> str:
-    labels = dataset.get_gt_labels()
-    paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+def paths_of(dataset: CheckedImages) -> List[str]:
+    return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+
+
+def describe(dataset: CheckedImages) -> str:
+    labels, paths = dataset.get_gt_labels(), paths_of(dataset)
     repeated = len(paths) - len(set(paths))
-    md5 = hashlib.md5(Path(dataset.ann_file).read_bytes()).hexdigest()
-    compared = 'as in the config' if dataset.md5 else 'not in the config'
-    return (f'{len(dataset)} images of {len(set(labels.tolist()))} classes, '
-            + (f'{repeated} of them repeated, ' if repeated else '') + f'md5 {md5}, {compared}')
+    parts = [f'{len(dataset)} images of {len(set(labels.tolist()))} classes']
+    if repeated:
+        parts.append(f'{repeated} of them repeated')
+    if dataset.ann_file:
+        md5 = hashlib.md5(Path(dataset.ann_file).read_bytes()).hexdigest()
+        parts.append(f'md5 {md5}, {"as in the config" if dataset.md5 else "not in the config"}')
+    return ', '.join(parts)
 
 
 def find_fault(path: str) -> Optional[str]:
@@ -89,11 +96,25 @@ def find_fault(path: str) -> Optional[str]:
     return None
 
 
-def find_faults(dataset: ImageList) -> Dict[str, str]:
+def find_faults(dataset: CheckedImages) -> Dict[str, str]:
     """Return the unreadable images of a dataset by path, each with the reason."""
-    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    faults = {path: find_fault(path) for path in track_iter_progress(paths)}
+    faults = {path: find_fault(path) for path in track_iter_progress(paths_of(dataset))}
     return {path: fault for path, fault in faults.items() if fault}
+
+
+def find_copies(splits: Dict[str, List[str]]) -> List[List[str]]:
+    """Return groups of files with the same content in more than one split. Only files of one size are read."""
+    by_size: Dict[int, Set[Tuple[str, str]]] = defaultdict(set)
+    for split, paths in splits.items():
+        for path in paths:
+            by_size[os.path.getsize(path)].add((split, path))
+    by_content: Dict[bytes, Set[Tuple[str, str]]] = defaultdict(set)
+    for files in by_size.values():
+        if len({split for split, _ in files}) > 1:
+            for split, path in files:
+                by_content[hashlib.sha256(Path(path).read_bytes()).digest()].add((split, path))
+    return sorted(sorted(path for _, path in files) for files in by_content.values()
+                  if len({split for split, _ in files}) > 1)
 
 
 def main() -> None:
@@ -103,22 +124,29 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
     unreadable: List[str] = []
+    readable: Dict[str, List[str]] = {}
     num_refused = 0
     for split, arguments in list_splits(cfg).items():
-        dataset = build_list(split, arguments)
+        dataset = build_images(split, arguments)
         if dataset is None:
             num_refused += 1
             continue
-        print(f'{split}: {dataset.ann_file}\n  {describe_list(dataset)}')
+        print(f'{split}: {dataset.ann_file or dataset.img_prefix}\n  {describe(dataset)}')
         faults = find_faults(dataset)
         print(f'\n  {len(faults)} unreadable')
         for path in list(faults)[:args.show]:
             print(f'    {path}: {faults[path]}')
         unreadable += faults
+        readable[split] = [path for path in paths_of(dataset) if path not in faults]
+    copies = find_copies(readable)
+    if copies:
+        print(f'{len(copies)} images are in more than one split, the first ones:')
+        for paths in copies[:args.show]:
+            print(f'    {" = ".join(paths)}')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8')
-    sys.exit(1 if unreadable or num_refused else 0)
+    sys.exit(1 if unreadable or copies or num_refused else 0)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,3 @@
+_base_ = './linear_r18.py'
+model = dict(head=dict(type='mmcausal.DeconfoundHead'))
+custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.HeadDirectionHook')]

@@ -1,0 +1,77 @@
+"""Tools that turn a folder of your images into splits and lists."""
+import shutil
+import sys
+
+import numpy as np
+from helpers.commands import run
+from helpers.data import write_image
+from mmengine.registry import init_default_scope
+
+from mmcausal.datasets import ImageFolder, ImageList
+
+TOOLS = 'tools/dataset_converters'
+
+
+def make_folder(root):
+    for label, (name, count) in enumerate({'a cat': 8, 'a dog': 4}.items()):
+        for number in range(count):
+            write_image(root / name / f'{number}.png', 100 * label + number, size=8)
+
+
+def test_lists_of_a_folder(tmp_path):
+    make_folder(tmp_path / 'photos')
+    tool = (sys.executable, f'{TOOLS}/folder_lists.py', tmp_path / 'photos', tmp_path / 'lists')
+    output = run(*tool, '--val-per-class', '1', '--test-per-class', '2')
+    assert 'train.txt: 6 images, 5 to 1 of a class' in output and 'test.txt: 4 images, 2 to 2 of a class' in output
+    init_default_scope('mmpretrain')
+    paths = set()
+    for split, counts in (('train', [5, 1]), ('val', [1, 1]), ('test', [2, 2])):
+        dataset = ImageList(str(tmp_path / f'lists/{split}.txt'), 2, train_ann_file=str(tmp_path / 'lists/train.txt'),
+                            data_root=str(tmp_path / 'photos'), classes=str(tmp_path / 'lists/classes.txt'))
+        assert np.bincount(dataset.get_gt_labels()).tolist() == counts
+        assert dataset.metainfo['classes'] == ('a cat', 'a dog') and dataset.metainfo['class_counts'] == [5, 1]
+        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        assert all(f'photos/{dataset.CLASSES[info["gt_label"]]}/' in info['img_path'] for info in infos)
+        paths |= {info['img_path'] for info in infos}
+    assert len(paths) == 12
+
+    before = (tmp_path / 'lists/train.txt').read_text()
+    assert 'nothing was written, because these files exist: ' in run(*tool, status=2)
+    assert (tmp_path / 'lists/train.txt').read_text() == before
+
+
+def test_lists_leave_a_training_image_of_each_class(tmp_path):
+    make_folder(tmp_path / 'photos')
+    tool = (sys.executable, f'{TOOLS}/folder_lists.py', tmp_path / 'photos', tmp_path / 'lists')
+    output = run(*tool, '--val-per-class', '2', '--test-per-class', '2', status=1)
+    assert "but are 2 and 2: the rarest class, 'a dog', has 4 images and can spare 3" in output
+    assert 'seed must be at least 0, but got -1' in run(*tool, '--seed', '-1', status=2)
+    assert not (tmp_path / 'lists').exists()
+    output = run(*tool[:2], tmp_path / 'nothing', tmp_path / 'lists', status=1)
+    assert 'nothing is missing; it must have one folder of images for each class' in output
+
+
+def test_digits_are_written_as_a_folder(tmp_path):
+    tool = (sys.executable, f'{TOOLS}/digits_folder.py', tmp_path / 'digits')
+    assert 'train: 403 images of 10 classes' in run(*tool)
+    init_default_scope('mmpretrain')
+    train, test = (ImageFolder(str(tmp_path / 'digits'), split) for split in ('train', 'test'))
+    assert sorted(train.metainfo['class_counts']) == sorted(test.metainfo['class_counts'])
+    assert max(train.metainfo['class_counts']) == 100 and min(train.metainfo['class_counts']) == 10
+    assert np.bincount(test.get_gt_labels()).tolist() == [50] * 10
+    assert 'exists; nothing was written' in run(*tool, status=2)
+
+
+def test_copies_in_two_splits_are_found_whatever_their_name(tmp_path):
+    make_folder(tmp_path / 'train')
+    for name in ('val', 'test'):
+        write_image(tmp_path / name / 'a cat' / 'x.png', seed=7, size=9)
+    shutil.copy(tmp_path / 'train/a dog/3.png', tmp_path / 'test/a cat/other.png')
+    config = tmp_path / 'config.py'
+    config.write_text("_base_ = __import__('mmcausal').config_path('own_data/linear_r32.py')\n"
+                      f"train_dataloader = val_dataloader = test_dataloader = "
+                      f"dict(dataset=dict(data_root={str(tmp_path)!r}))\n")
+    output = run(sys.executable, f'{TOOLS}/check_images.py', config, status=1)
+    assert '2 images are in more than one split' in output and output.count('\n  0 unreadable') == 3
+    assert 'test/a cat/other.png = ' in output and 'test/a cat/x.png = ' in output
+    assert '12 images of 2 classes' in output
