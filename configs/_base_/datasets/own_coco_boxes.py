@@ -1,0 +1,11 @@
+# Images and annotations of your own in COCO format, boxes alone
+_base_ = 'mmdet::_base_/datasets/coco_detection.py'
+data_root = 'data/own/'
+files = dict(data_root=data_root, data_prefix=dict(img='images/'))
+train_dataloader = dict(dataset=dict(ann_file='train.json', **files))
+val_dataloader = dict(dataset=dict(ann_file='val.json', **files))
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='mmcausal.CocoMetric', ann_file=data_root + 'val.json', train_ann_file=data_root + 'train.json')
+test_evaluator = val_evaluator
+tta_pipeline = _base_.test_pipeline

@@ -1,0 +1,6 @@
+_base_ = [
+    'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py',
+    '../_base_/datasets/own_coco_masks.py',
+    'mmdet::_base_/schedules/schedule_1x.py',
+    '../_base_/own_data_runtime.py',
+]
