@@ -1,5 +1,8 @@
-"""Comparison of a checkpoint with the model that loads it."""
-from typing import Dict, List, Mapping, Tuple
+"""Comparison of a checkpoint with the model that loads it, and with the data that the model is to classify."""
+import re
+import unicodedata
+from collections import Counter
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 from torch import Tensor
 
@@ -11,6 +14,12 @@ def shapes_of(state: Mapping[str, Tensor], prefix: str = '', suffix: str = '') -
     """Return the shapes of the entries that start with ``prefix`` and end with ``suffix``, by name."""
     return {name: tuple(value.shape) for name, value in state.items()
             if name.startswith(prefix) and name.endswith(suffix)}
+
+
+def leave_out(state: Dict[str, Tensor], prefix: str) -> None:
+    """Remove the entries that start with ``prefix``."""
+    for name in [name for name in state if name.startswith(prefix)]:
+        del state[name]
 
 
 def differences(own: Shapes, saved: Shapes) -> List[str]:
@@ -26,7 +35,44 @@ def differences(own: Shapes, saved: Shapes) -> List[str]:
     return clauses
 
 
-def check_checkpoint(model: str, clauses: List[str], remedy: str = '') -> None:
+def renamed_classes(own: Sequence[str], saved: Sequence[str]) -> List[str]:
+    """Return a clause for each class that has another name in a checkpoint; none unless both name as many classes.
+
+    Case, white space, ``_`` and ``-`` make no other name.
+    """
+    if len(own) != len(saved):
+        return []
+    return [f'class {label} is {here!r} here, but {there!r} in the checkpoint'
+            for label, (here, there) in enumerate(zip(own, saved)) if _spelled_alike(here) != _spelled_alike(there)]
+
+
+def moved_classes(own: Sequence[str], saved: Sequence[str]) -> List[str]:
+    """Return a clause for each name that is another class in a checkpoint; none unless both name as many classes.
+
+    Names that stand for several classes are left out.
+    """
+    here, there = _labels(own), _labels(saved)
+    return [f'{own[label]!r} is class {label} here, but class {there[name]} in the checkpoint'
+            for name, label in here.items() if there.get(name, label) != label and len(own) == len(saved)]
+
+
+def _spelled_alike(name: str) -> str:
+    return re.sub(r'[\s_-]+', '', unicodedata.normalize('NFKC', name).casefold()) or name
+
+
+def _labels(names: Sequence[str]) -> Dict[str, int]:
+    alike = [_spelled_alike(name) for name in names]
+    numbers = Counter(alike)
+    return {name: label for label, name in enumerate(alike) if numbers[name] == 1}
+
+
+def summary(clauses: Sequence[str]) -> str:
+    """Return the first clauses as one, and the number of the others."""
+    more = f' and {len(clauses) - MOST_LISTED} more' if len(clauses) > MOST_LISTED else ''
+    return '; '.join(clauses[:MOST_LISTED]) + more
+
+
+def check_checkpoint(model: str, clauses: Sequence[str], remedy: str = '') -> None:
     """Raise ``ValueError`` if there are differences.
 
     Args:
@@ -35,5 +81,4 @@ def check_checkpoint(model: str, clauses: List[str], remedy: str = '') -> None:
         remedy: Advice at the end of the error.
     """
     if clauses:
-        more = f' and {len(clauses) - MOST_LISTED} more' if len(clauses) > MOST_LISTED else ''
-        raise ValueError(f'the checkpoint is not one of this {model}: {"; ".join(clauses[:MOST_LISTED])}{more}{remedy}')
+        raise ValueError(f'the checkpoint is not one of this {model}: {summary(clauses)}{remedy}')

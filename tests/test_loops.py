@@ -1,8 +1,11 @@
 """The loop that computes class means, in a real Runner."""
 import pytest
 import torch
+from helpers.commands import BASELINE
+from helpers.noise import noise_cfg
 from helpers.runners import baseline_cfg, head_of
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_state_dict
 from torch.nn import functional as F
 
 from mmcausal.registry import MODELS
@@ -67,3 +70,24 @@ def test_nearest_class_mean_of_centred_features(stage_one, tmp_path):
         predicted = model.eval().head((features, )).argmax(1).tolist()
         assert sum(p == n for p, n in zip(predicted, nearest)) >= len(nearest) - 1  # one may be a tie
     torch.testing.assert_close(loaded.head.fc.weight, means, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('layer, head', [('NCMLinear', 'ClassifierHead'), ('EuclideanNCMLinear', 'CenteredHead')])
+def test_class_means_of_other_classes_than_those_of_stage_one(stage_one, tmp_path, layer, head):
+    cfg = noise_cfg(tmp_path, 'abcd', BASELINE, load_from=stage_one.checkpoint)
+    cfg.model.update(type='mmcausal.StageTwoClassifier')
+    cfg.model.head.update(head_of(layer), type=f'mmcausal.{head}')
+    cfg.train_cfg = dict(type='mmcausal.ClassMeansLoop')
+    runner = Runner.from_cfg(cfg)
+    runner.train()  # validates too
+    assert runner.model.head.fc.has_means and 'accuracy/top1' in runner.test()
+
+
+def test_centred_features_have_no_direction_of_stage_one():
+    head = MODELS.build(dict(head_of('EuclideanNCMLinear'), type='mmcausal.CenteredHead', num_classes=3, in_channels=4))
+    state = head.state_dict()
+    stage_one = {'fc.weight': torch.ones(3, 4), 'fc.mean_feature': torch.ones(4), 'fc.num_updates': torch.tensor(5)}
+    load_state_dict(head, stage_one)
+    assert not head.fc.mean_feature.any() and head.fc.num_updates == 0
+    load_state_dict(head, {**state, **stage_one, 'center': torch.ones(4)})  # its own checkpoint
+    assert head.fc.mean_feature.all() and head.fc.num_updates == 5

@@ -97,6 +97,7 @@ def main() -> None:
         layer = enable_tde(inferencer.model, alpha, args.classifier)
         # Again, because a stock layer had no place for a direction
         load_checkpoint(inferencer.model, args.checkpoint, map_location='cpu')
+        layer.check_loaded()
         alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
     except (ValueError, RuntimeError) as error:
         sys.exit(f'{error}')

@@ -2,6 +2,7 @@ _base_ = 'mmpretrain::_base_/default_runtime.py'
 
 custom_hooks = [
     dict(type='ClassNumCheckHook'),
+    dict(type='mmcausal.CheckpointCheckHook'),
     dict(type='mmcausal.ChannelsLastHook'),
 ]
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2))

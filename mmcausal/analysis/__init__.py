@@ -28,10 +28,12 @@ from mmcausal.analysis.trained import (
     auto_alphas,
     build_split,
     build_split_without_test_images,
+    check_names,
     complete_features,
     features_folder,
     identity_of,
     load_classifier,
+    load_weights,
     quiet_runner,
     remaining_batches,
     reported_groups,
@@ -40,10 +42,10 @@ from mmcausal.analysis.trained import (
 
 __all__ = [
     'Correction', 'FeatureStore', 'auto_alphas', 'build_split', 'build_split_without_test_images', 'check_correction',
-    'check_identity', 'collect_features', 'commit', 'complete_features', 'features_folder', 'hash_config',
-    'hash_dataset', 'hash_file', 'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier',
-    'machine', 'predict', 'provenance', 'quiet_runner', 'remaining_batches', 'replace_text', 'reported_groups',
-    'shot_metric', 'sweep_alpha', 'sweep_corrections'
+    'check_identity', 'check_names', 'collect_features', 'commit', 'complete_features', 'features_folder',
+    'hash_config', 'hash_dataset', 'hash_file', 'identity_of', 'image_keys', 'iterate_features', 'iterate_probs',
+    'load_classifier', 'load_weights', 'machine', 'predict', 'provenance', 'quiet_runner', 'remaining_batches',
+    'replace_text', 'reported_groups', 'shot_metric', 'sweep_alpha', 'sweep_corrections'
 ]
 
 if is_usable('mmdet'):

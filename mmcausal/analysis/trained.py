@@ -28,11 +28,11 @@ def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, n
     """Build a quiet Runner that trains nothing, with its model in evaluation mode.
 
     The weights of ``checkpoint`` are not loaded yet, so that you can change the model first; then call
-    ``runner.load_or_resume()``.
+    :func:`load_weights`.
 
     Args:
         config: Config of the training.
-        checkpoint: Checkpoint that ``load_or_resume`` will load.
+        checkpoint: Checkpoint that :func:`load_weights` will load.
         options: Changes to the config, as ``--cfg-options``.
         name: Folder in ``work_dirs`` for logs.
     """
@@ -44,7 +44,7 @@ def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, n
     cfg.log_level = 'WARNING'
     # Only this hook acts at test time, on the last bits of the features; others expect a training.
     is_channels_last = any('ChannelsLastHook' in str(hook['type']) for hook in cfg.get('custom_hooks') or [])
-    cfg.custom_hooks = []
+    cfg.custom_hooks = [dict(type='mmcausal.CheckpointCheckHook')]
     if 'visualizer' in cfg:
         cfg.visualizer.vis_backends = None  # no run in an online service
     runner = Runner.from_cfg(cfg)
@@ -54,14 +54,34 @@ def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, n
     return runner
 
 
+def load_weights(runner: Runner) -> None:
+    """Load the checkpoint of a :func:`quiet_runner`.
+
+    Raises:
+        ValueError: A checkpoint of other classes.
+    """
+    runner.load_or_resume()
+    runner.call_hook('check_weights')
+
+
+def check_names(runner: Runner, dataset: BaseDataset) -> None:
+    """Log class names of a dataset that are others in the checkpoint of a :func:`quiet_runner`.
+
+    Raises:
+        ValueError: Names in another order.
+    """
+    runner.call_hook('check_names', dataset=dataset)
+
+
 def load_classifier(runner: Runner, classifier: str = 'head.fc') -> TDELinear:
     """Make the layer named ``classifier`` infer by TDE with ``alpha = 0``, load the weights, and return the layer.
 
     Raises:
-        ValueError: No such layer, or a layer without TDE, see :func:`mmcausal.models.enable_tde`.
+        ValueError: No such layer, or a layer without TDE, see :func:`mmcausal.models.enable_tde`; a checkpoint of other
+            classes.
     """
     layer = enable_tde(runner.model, 0., classifier)
-    runner.load_or_resume()
+    load_weights(runner)
     return layer
 
 

@@ -1,36 +1,40 @@
 """Schedule of the head direction."""
-from typing import List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
-from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmcausal.checks import is_number
 from mmcausal.datasets.class_counts import classes_of
+from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
 from mmcausal.hooks.utils import modules_of_type, unwrap
-from mmcausal.models.layers import DetectionDeconfoundLinear, TDELinear
+from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, TDELinear
 from mmcausal.registry import HOOKS
 
 
 @HOOKS.register_module()
-class HeadDirectionHook(Hook):
+class HeadDirectionHook(CheckpointCheckHook):
     """Update the head direction of every :class:`mmcausal.models.TDELinear` after each optimiser step.
 
     Under gradient accumulation, the direction moves once for all iterations of a step. The layers add the features and
     counts of all ranks, so every rank keeps the direction of the whole batch. Everything stays on the device: no
     iteration waits for it.
 
+    It also compares a checkpoint with the model and its data, see :class:`CheckpointCheckHook`. A validation before the
+    first update has no direction for TDE yet: it is by the total effect, and the log says so.
+
     Args:
         momentum: Weight of the old average in [0, 1), or ``'auto'``: the optimiser's own ``momentum`` or first
             ``beta`` at that moment (the paper's choice: the direction follows the optimiser's momentum).
         keep_direction: Whether a new training that starts from a checkpoint (``load_from``) keeps the direction of the
-            checkpoint. By default it starts from zero, because the features are about to change. A resumed training
-            always keeps it.
+            checkpoint, if the checkpoint has the same classifier. By default it starts from zero, because the features
+            are about to change. A resumed training always keeps it.
 
     Raises:
         ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear`` or with other classes
-            than the training data; several optimisers, or one without a momentum.
+            than the training data; several optimisers, or one without a momentum. Before a test, see
+            :class:`CheckpointCheckHook`.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]``
@@ -44,8 +48,10 @@ class HeadDirectionHook(Hook):
         self.momentum = momentum
         self.keep_direction = keep_direction
         self.layers: List[TDELinear] = []
+        self._alphas: Dict[TDELinear, Alpha] = {}
 
     def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
         self.layers = modules_of_type(runner.model, TDELinear)
         if not self.layers:
             raise ValueError('HeadDirectionHook needs a model with a TDELinear such as DeconfoundLinear, e.g. in the '
@@ -71,12 +77,29 @@ class HeadDirectionHook(Hook):
         for layer in self.layers:
             layer.update_direction(momentum)
 
+    def before_val(self, runner: Runner) -> None:
+        super().before_val(runner)
+        without = [layer for layer in self.layers if layer.alpha != 0 and not layer.mean_feature.any()]
+        self._alphas = {layer: layer.alpha for layer in without}
+        for layer in without:
+            layer.alpha = 0.
+        if without:
+            runner.logger.warning('This validation is by the total effect (alpha = 0), because nothing has moved the '
+                                  'head direction yet: there was no optimiser step or, in a detector, no foreground '
+                                  'proposal (then check the class names)')
+
+    def after_val(self, runner: Runner) -> None:
+        for layer, alpha in self._alphas.items():
+            layer.alpha = alpha
+        self._alphas = {}
+
     def after_train(self, runner: Runner) -> None:
         for layer in self.layers:
             cosine = float(layer.mean_cosine)
             if cosine > 0:
                 runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '
                                    f"alpha='auto' is {1 / cosine:.3f} (alpha * mean cosine = 1)")
+        self.layers = []
 
     def _check_classes(self, dataloader: Optional[DataLoader]) -> None:
         classes = classes_of(getattr(dataloader, 'dataset', None))

@@ -15,6 +15,7 @@ class FoldedLinear(nn.Module):
 
     def __init__(self, layer: TDELinear) -> None:
         super().__init__()
+        layer.check_loaded()
         self.num_heads, self.normalizer = layer.num_heads, layer.normalizer
         alpha = layer.resolved_alpha() if layer.alpha != 0 else 0.
         weight = functional.folded_weight(layer.effective_weight().detach(), layer.mean_feature, alpha,
@@ -36,7 +37,7 @@ class DeployedClassifier(nn.Module):
         classifier: A trained classifier of MMPretrain with a :class:`TDELinear` as ``head.fc``. It does not change.
 
     Raises:
-        ValueError: Another classifier layer.
+        ValueError: Another classifier layer, or one that was not loaded, because its checkpoint has other classes.
         RuntimeError: TDE without a head direction.
     """
 

@@ -6,6 +6,7 @@ import torch
 from helpers.commands import CONFIGS, DIGITS, ROOT
 from helpers.runners import digits_runner
 from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
@@ -19,6 +20,14 @@ def recorded_means(runner):
     runner.model.head.fc.register_forward_pre_hook(
         lambda layer, inputs: means.append(inputs[0].detach().mean(0)) if layer.training else None)
     return means
+
+
+@pytest.fixture(scope='module')
+def earlier(tmp_path_factory):
+    """The checkpoint of an epoch of the de-confounded classifier of digits."""
+    work_dir = tmp_path_factory.mktemp('earlier')
+    digits_runner(work_dir).train()
+    return str(work_dir / 'epoch_1.pth')
 
 
 def test_direction_in_a_real_run(tmp_path):
@@ -43,11 +52,10 @@ def test_direction_in_a_real_run(tmp_path):
     ({'custom_hooks.1.keep_direction': True}, 16),
     ({'resume': True, 'train_cfg.max_epochs': 2}, 16),
 ])
-def test_a_new_training_starts_from_zero(tmp_path, changes, updates):
-    digits_runner(tmp_path / 'first').train()
+def test_a_new_training_starts_from_zero(earlier, tmp_path, changes, updates):
     index = [hook['type'] for hook in Config.fromfile(ROOT / DIGITS).custom_hooks].index('mmcausal.HeadDirectionHook')
     changes = {key.replace('hooks.1', f'hooks.{index}'): value for key, value in changes.items()}
-    runner = digits_runner(tmp_path / 'second', load_from=str(tmp_path / 'first' / 'epoch_1.pth'), **changes)
+    runner = digits_runner(tmp_path, load_from=earlier, **changes)
     means = recorded_means(runner)
     runner.train()
     layer = runner.model.head.fc
@@ -57,6 +65,91 @@ def test_a_new_training_starts_from_zero(tmp_path, changes, updates):
         for mean in means:
             expected = 0.9 * expected + 0.1 * mean
         torch.testing.assert_close(layer.mean_feature, expected)
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_an_averaged_model_starts_from_zero_too(earlier, tmp_path, update_buffers):
+    cfg = Config.fromfile(ROOT / DIGITS)
+    hooks = [*cfg.custom_hooks, dict(type='EMAHook', momentum=0.5, update_buffers=update_buffers)]
+    runner = digits_runner(tmp_path, load_from=earlier, custom_hooks=hooks)
+    means = recorded_means(runner)
+    runner.train()
+    direction = averaged = torch.zeros(256)
+    for step, mean in enumerate(means):
+        direction = 0.9 * direction + 0.1 * mean
+        averaged = direction if step == 0 or not update_buffers else 0.5 * averaged + 0.5 * direction
+    saved = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)
+    torch.testing.assert_close(runner.model.head.fc.mean_feature, direction)
+    torch.testing.assert_close(saved['state_dict']['head.fc.mean_feature'], averaged)  # what a test loads
+    torch.testing.assert_close(saved['ema_state_dict']['module.head.fc.mean_feature'], direction)  # what resume loads
+
+
+def test_resuming_keeps_every_bit(earlier, tmp_path):
+    runner = digits_runner(tmp_path, load_from=earlier, resume=True)  # a finished training: no step follows
+    runner.train()
+    saved = torch.load(earlier, map_location='cpu', weights_only=False)['state_dict']
+    own = runner.model.state_dict()
+    assert runner.iter == 8 and own.keys() == saved.keys() and all(torch.equal(own[name], saved[name]) for name in own)
+
+
+def test_nothing_to_resume_from(tmp_path):
+    runner = digits_runner(tmp_path, resume=True)  # as --resume in an empty folder
+    runner.train()
+    assert runner.model.head.fc.num_updates == 8
+
+
+def test_validation_before_training_has_the_direction_of_the_checkpoint(earlier, tmp_path):
+    runner = digits_runner(tmp_path / 'a', load_from=earlier)
+    before = runner.val()
+    assert before == digits_runner(tmp_path / 'b', load_from=earlier).val() and runner.model.head.fc.num_updates == 8
+    runner.train()
+    assert runner.model.head.fc.num_updates == 8  # from zero
+
+
+def test_validation_before_the_first_update_is_by_the_total_effect(earlier, tmp_path):
+    changes = {'train_cfg': dict(_delete_=True, type='IterBasedTrainLoop', max_iters=4, val_interval=2),
+               'optim_wrapper.accumulative_counts': 4, 'param_scheduler': None, 'default_hooks.checkpoint': None}
+    runner = digits_runner(tmp_path, load_from=earlier, **changes)
+    layer, alphas, messages = runner.model.head.fc, [], []
+    layer.register_forward_pre_hook(lambda _, args: alphas.append(layer.alpha) if not layer.training else None)
+    runner.logger.warning = messages.append
+    runner.train()
+    assert alphas == [0., 1.] and layer.alpha == 1. and layer.num_updates == 1
+    told = [message for message in messages if 'by the total effect' in message]
+    assert len(told) == 1 and 'nothing has moved the head direction yet' in told[0]
+
+
+@pytest.mark.parametrize('keep_direction', [False, True])
+def test_second_stage_of_a_deconfounded_first(earlier, tmp_path, keep_direction):
+    hooks = [dict(type='mmcausal.RestartClassifierHook'),
+             dict(type='mmcausal.HeadDirectionHook', keep_direction=keep_direction)]
+    runner = digits_runner(tmp_path, load_from=earlier, custom_hooks=hooks,
+                           **{'model.type': 'mmcausal.StageTwoClassifier'})
+    means = recorded_means(runner)
+    runner.train()
+    saved = torch.load(earlier, map_location='cpu', weights_only=False)['state_dict']
+    expected = saved['head.fc.mean_feature'] if keep_direction else torch.zeros(256)
+    for mean in means:
+        expected = 0.9 * expected + 0.1 * mean
+    torch.testing.assert_close(runner.model.head.fc.mean_feature, expected)
+    assert runner.model.head.fc.num_updates == (16 if keep_direction else 8)
+
+
+def test_a_wrapped_model_starts_from_zero(earlier, tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        hooks = [dict(type='mmcausal.HeadDirectionHook')]
+        runner = digits_runner(tmp_path, load_from=earlier, custom_hooks=hooks)
+        runner.model = MMDistributedDataParallel(runner.model, broadcast_buffers=False)
+        runner.train()
+        assert runner.model.module.head.fc.num_updates == 8
+        fewer = digits_runner(tmp_path / 'fewer', load_from=earlier, custom_hooks=hooks,
+                              **{'model.head.num_classes': 9})
+        fewer.model = MMDistributedDataParallel(fewer.model, broadcast_buffers=False)
+        with pytest.raises(ValueError, match=r'head.fc.weight has shape \(9, 256\) here, but \(10, 256\) in the'):
+            fewer.test()
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_gradient_accumulation_moves_once_a_step(tmp_path):

@@ -13,6 +13,7 @@ from mmcausal.analysis import (
     FeatureStore,
     build_split,
     build_split_without_test_images,
+    check_names,
     complete_features,
     features_folder,
     identity_of,
@@ -111,6 +112,7 @@ def stored_features(runner: Runner, layer: TDELinear, args: argparse.Namespace, 
     identity = dict(identity_of(runner.cfg, args.split, args.checkpoint, dataset), classifier=args.classifier)
     folder = args.features or features_folder(args.config, args.split, args.dtype, identity)
     with plain_errors():
+        check_names(runner, dataset)
         store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
     complete_features(store, runner, layer, args.split, dataset)
     return store

@@ -27,10 +27,12 @@ from torch import nn
 from mmcausal.analysis import (
     ProposalStore,
     auto_alphas,
+    check_names,
     detect_again,
     features_folder,
     identity_of,
     iterate_proposals,
+    load_weights,
     quiet_runner,
     remaining_batches,
 )
@@ -67,6 +69,7 @@ def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: BaseData
     identity = identity_of(runner.cfg, args.split, args.checkpoint, dataset)
     folder = args.features or features_folder(args.config, args.split, args.dtype, identity)
     with plain_errors():
+        check_names(runner, dataset)
         store = ProposalStore(folder, identity, args.dtype)
     if len(store) < len(dataset):
         print(f'Proposals of {len(dataset) - len(store)} images to {store.folder}', flush=True)
@@ -144,7 +147,7 @@ def main() -> None:
     with plain_errors():
         layers = enable_detector_tde(runner.model, 1.)
         check_alpha_free_boxes(runner.model.roi_head)
-    runner.load_or_resume()
+        load_weights(runner)
     for layer in layers:
         with plain_errors():
             layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass

@@ -1,10 +1,11 @@
 """A head on centred features of unit length."""
-from typing import Optional, Tuple, Union
+from typing import Dict, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmcausal.checkpoints import leave_out
 from mmcausal.models.heads.classifier_head import ClassifierHead
 from mmcausal.models.layers.tde_linear import sum_over_ranks
 from mmcausal.registry import MODELS
@@ -48,6 +49,11 @@ class CenteredHead(ClassifierHead):
             raise RuntimeError('CenteredHead has no centre: train it with train_cfg=dict('
                                "type='mmcausal.ClassMeansLoop'), or load a checkpoint that has one")
         return F.normalize(super().pre_logits(feats) - self.center, dim=1)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
+        if f'{prefix}center' not in state_dict:  # stage one: its classifier and direction saw other features
+            leave_out(state_dict, f'{prefix}fc.')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def add_features(self, feats: Tuple[Tensor]) -> None:

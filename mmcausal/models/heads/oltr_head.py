@@ -6,6 +6,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcausal.checkpoints import leave_out
 from mmcausal.checks import check_number
 from mmcausal.models.heads.classifier_head import ClassifierHead
 from mmcausal.models.layers import NCMLinear
@@ -118,6 +119,7 @@ class OLTRHead(ClassifierHead):
             for name in ('weight', 'bias'):
                 if f'{prefix}fc.{name}' in state_dict:
                     state_dict[f'{prefix}hallucinator.{name}'] = state_dict.pop(f'{prefix}fc.{name}')
+            leave_out(state_dict, f'{prefix}fc.')  # with its direction: the layer here sees other features
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def centroid_loss(self, direct: Tensor, labels: Tensor) -> Tensor:

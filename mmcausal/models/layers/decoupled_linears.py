@@ -152,6 +152,7 @@ class NCMLinear(TDELinear):
         check_class_counts(self.counts.cpu(), self.out_features)
         self.weight.copy_(self.sums / self.counts[:, None])
         self.has_means.fill_(True)
+        self.misfits = ()
 
     def effective_weight(self) -> Tensor:
         if not self.has_means:

@@ -3,10 +3,11 @@ import warnings
 from typing import Callable, Optional, Tuple, Union
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from mmcausal import functional
 from mmcausal.checks import is_number
+from mmcausal.models.layers.checked_linear import CheckedLinear
 
 Alpha = Union[float, str]
 Device = Union[torch.device, str, int, None]
@@ -34,7 +35,7 @@ def _accumulating(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype in (torch.long, torch.bool) else torch.promote_types(dtype, torch.float32)
 
 
-class TDELinear(nn.Linear):
+class TDELinear(CheckedLinear):
     r"""Linear classifier with Total Direct Effect inference.
 
     ``softmax(layer(x))`` is always the class distribution: of the total effect (Eq. 7) in training and with
@@ -62,7 +63,7 @@ class TDELinear(nn.Linear):
         num_heads, normalizer: K, and the name of the normaliser N(x, w).
 
     Raises:
-        ValueError: At construction, for arguments out of range.
+        ValueError: At construction, for arguments out of range; in evaluation, after a checkpoint of other classes.
         RuntimeError: In evaluation with ``alpha != 0``, if no direction was trained or loaded.
     """
     mean_feature: Tensor
@@ -119,8 +120,11 @@ class TDELinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of features x (N, D)."""
         if self.training:
+            self.misfits = ()
             self._observe_input(x)
             self._warn_without_update()
+        else:
+            self.check_loaded()
         return self.total_effect(x) if self.training or self.alpha == 0 else self.total_direct_effect(x)
 
     def _observe_input(self, x: Tensor) -> None:

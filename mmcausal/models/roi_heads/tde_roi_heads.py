@@ -101,17 +101,16 @@ class TDERoIHeadMixin:
             check_classifier(head, head.fc_cls)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
-        """Same as PyTorch's, except that a checkpoint with other stages, or with TDE of other classes, is an error."""
+        """Same as PyTorch's, except that a checkpoint with other stages is an error.
+
+        One with other classes is not: you may fine-tune from it. Each classifier then leaves out its part, see
+        ``CheckedLinear``.
+        """
         own = {f'{prefix}{name}': shape for name, shape in
                shapes_of(self.state_dict(), 'bbox_head.', CLASSIFIER_WEIGHT).items()}  # type: ignore[attr-defined]
         saved = shapes_of(state_dict, f'{prefix}bbox_head.', CLASSIFIER_WEIGHT)
-        # Without a direction, the checkpoint may be one to fine-tune from: the host leaves a misfit classifier out.
-        for name in own.keys() & saved.keys():
-            if name.replace('weight', 'mean_feature') not in state_dict:
-                saved[name] = own[name]
-        if saved:
-            check_checkpoint(type(self).__name__, differences(own, saved),
-                             '. To fine-tune on other classes, remove the fc_cls entries from the checkpoint')
+        if saved and saved.keys() != own.keys():
+            check_checkpoint(type(self).__name__, differences(own, saved))
         super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[misc]
 
 

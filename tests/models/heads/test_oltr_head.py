@@ -6,8 +6,10 @@ import torch
 from helpers.runners import baseline_cfg, unchanged
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_state_dict
 
 from mmcausal.hooks import ClassMeansHook
+from mmcausal.models import DeconfoundLinear
 from mmcausal.registry import MODELS
 
 
@@ -93,6 +95,19 @@ def test_oltr_trains_from_stage_one(stage_one, tmp_path, model_type):
     for name in ('loss', 'loss_centroid'):
         assert torch.tensor(runner.message_hub.get_scalar(f'train/{name}').data[0]).isfinite().all()
     assert 0 <= runner.test()['accuracy/top1'] <= 100
+
+
+def test_the_direction_of_stage_one_is_left_out():
+    head, stage_one = oltr_head(), DeconfoundLinear(4, 3)
+    stage_one(torch.randn(5, 4))
+    stage_one.update_direction(0.)
+    load_state_dict(head, {f'fc.{name}': value for name, value in stage_one.state_dict().items()})
+    assert torch.equal(head.hallucinator.weight, stage_one.weight)
+    assert not head.fc.mean_feature.any() and head.fc.num_updates == 0  # its features are the meta-embeddings
+    head.fc.mean_feature.fill_(2.)
+    other = oltr_head()
+    load_state_dict(other, head.state_dict())
+    assert torch.equal(other.fc.mean_feature, head.fc.mean_feature)  # its own checkpoint
 
 
 def test_oltr_needs_centroids():

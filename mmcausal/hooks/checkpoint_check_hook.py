@@ -1,0 +1,130 @@
+"""Comparison of a checkpoint with the model and its data, before the work starts."""
+from typing import Mapping, Sequence, Tuple
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmcausal.checkpoints import (
+    Shapes,
+    check_checkpoint,
+    differences,
+    moved_classes,
+    renamed_classes,
+    shapes_of,
+    summary,
+)
+from mmcausal.hooks.utils import modules_of_type, unwrap
+from mmcausal.models.layers import TDELinear
+from mmcausal.registry import HOOKS
+
+OTHER_CLASSES = '. You can fine-tune from it, by load_from, but not test it here'
+
+
+def class_weights(runner: Runner, checkpoint: dict) -> Tuple[Shapes, Shapes]:
+    """Return the shapes of the class weights by name: those of the Runner's model, and those of a checkpoint.
+
+    They are the weights of MMPretrain's ``head``, of MMDetection's ``fc_cls`` and of every ``TDELinear``. The names are
+    the same inside and outside a test-time wrapper.
+    """
+    model = unwrap(runner.model)
+    layers = {f'{_bare(name)}.weight' for name, module in model.named_modules() if isinstance(module, TDELinear)}
+
+    def chosen(state: Mapping[str, Tensor]) -> Shapes:
+        shapes = {_bare(name): shape for name, shape in shapes_of(state, suffix='.weight').items()}
+        return {name: shape for name, shape in shapes.items()
+                if name.startswith('head.') or name.endswith('fc_cls.weight') or name in layers}
+
+    return chosen(model.state_dict()), chosen(checkpoint.get('state_dict', checkpoint))
+
+
+def _bare(name: str) -> str:
+    return name[len('module.'):] if name.startswith('module.') else name
+
+
+@HOOKS.register_module()
+class CheckpointCheckHook(Hook):
+    """Refuse to test with a checkpoint of other classes, and log it before a training starts from one.
+
+    The hosts leave out class weights that do not fit and log it, so a test would go on with random ones. The names of
+    the classes are compared too, if data and checkpoint have as many: in another order, they are refused in a test;
+    other names are logged.
+
+    :class:`HeadDirectionHook` and :class:`DetectorCheckHook` do the same. Of several such hooks, the first one logs.
+
+    Raises:
+        ValueError: Before a test, or a validation outside training: class weights that the checkpoint lacks or has in
+            another shape, or class names in another order. Before a training goes on (``resume``): another shape.
+    """
+    _left_out: Sequence[str] = ()
+    _missing: Sequence[str] = ()
+    _classes: Sequence[str] = ()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        own, saved = class_weights(runner, checkpoint)
+        common = {name: saved[name] for name in own if name in saved}
+        self._left_out = differences({name: own[name] for name in common}, common)
+        self._missing = differences({name: own[name] for name in own if name not in common}, {})
+        meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        self._classes = _names_in(meta)
+
+    def before_train(self, runner: Runner) -> None:
+        if self._left_out and runner.iter > 0:
+            check_checkpoint(type(unwrap(runner.model)).__name__, self._left_out,
+                             '. A training goes on with its own classes alone: without resume, load_from fine-tunes')
+        if self._classes or self._left_out:
+            self._log_other_classes(runner)
+        self._left_out = self._missing = self._classes = ()  # training replaces what the checkpoint did not provide
+
+    def before_val(self, runner: Runner) -> None:
+        self.check_weights(runner)
+        self.check_names(runner, runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        self.check_weights(runner)
+        self.check_names(runner, runner.test_dataloader.dataset)
+
+    def check_weights(self, runner: Runner) -> None:
+        """Raise ``ValueError`` if the last checkpoint did not provide all class weights."""
+        check_checkpoint(type(unwrap(runner.model)).__name__, [*self._left_out, *self._missing], OTHER_CLASSES)
+
+    def check_names(self, runner: Runner, dataset: Dataset) -> None:
+        """Log class names of a dataset that are others in the last checkpoint.
+
+        Raises:
+            ValueError: Names in another order.
+        """
+        own = class_names(dataset)
+        moved, renamed = moved_classes(own, self._classes), renamed_classes(own, self._classes)
+        if moved:
+            raise ValueError(f'the classes of the checkpoint must have the order of this {type(dataset).__name__}, but '
+                             f"{summary(moved)}. Give the data metainfo=dict(classes=...) in the checkpoint's order")
+        if renamed and self._logs_for(runner):
+            runner.logger.warning(f'{len(renamed)} of {len(own)} classes have other names in the checkpoint, and the '
+                                  f'results mean nothing if they are other classes: {summary(renamed)}')
+
+    def _log_other_classes(self, runner: Runner) -> None:
+        renamed = renamed_classes(class_names(runner.train_dataloader.dataset), self._classes)
+        if not (self._left_out or renamed) or not self._logs_for(runner):
+            return
+        if self._left_out:
+            parts = 'class weights and head direction' if modules_of_type(runner.model, TDELinear) else 'class weights'
+            message = f'The checkpoint has another classifier, so its {parts} are left out: {summary(self._left_out)}'
+        else:
+            message = (f'{len(renamed)} of {len(self._classes)} classes have other names in the checkpoint, and the '
+                       f'training starts from their class weights: {summary(renamed)}')
+        runner.logger.warning(message)
+
+    def _logs_for(self, runner: Runner) -> bool:
+        return next(hook for hook in runner.hooks if isinstance(hook, CheckpointCheckHook)) is self
+
+
+def class_names(dataset: Dataset) -> Sequence[str]:
+    """Return the names of the classes of a dataset, or nothing if it has none."""
+    return _names_in(getattr(dataset, 'metainfo', {}))
+
+
+def _names_in(metainfo: Mapping) -> Sequence[str]:
+    classes = metainfo.get('classes')
+    return () if classes is None or isinstance(classes, str) else tuple(map(str, classes))
