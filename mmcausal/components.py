@@ -35,6 +35,7 @@ MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.datasets.load_image': ('LoadImage', ),
     'mmcausal.datasets.lvis': ('CheckedLVISMixin', 'LVISV05Dataset', 'LVISV1Dataset', 'ShapesDataset'),
     'mmcausal.evaluation': ('ShotAccuracy', 'frequency_groups', 'named_groups', 'quantile_groups', 'shot_groups'),
+    'mmcausal.evaluation.coco_metric': ('CocoMetric', ),
     'mmcausal.evaluation.lvis_metric': ('CheckedSamplesMixin', 'LVISFixedAPMetric', 'LVISMetric'),
     'mmcausal.analysis': ('Correction', 'FeatureStore', 'collect_features', 'iterate_features', 'sweep_alpha',
                           'sweep_corrections'),

@@ -10,7 +10,8 @@ from mmcausal.evaluation.shot_accuracy import ShotAccuracy
 __all__ = ['ShotAccuracy', 'frequency_groups', 'named_groups', 'quantile_groups', 'shot_groups']
 
 if is_usable('mmdet'):
+    from mmcausal.evaluation.coco_metric import CocoMetric
     from mmcausal.evaluation.lvis_metric import CheckedSamplesMixin, LVISFixedAPMetric, LVISMetric
-    __all__ += ['CheckedSamplesMixin', 'LVISFixedAPMetric', 'LVISMetric']
+    __all__ += ['CheckedSamplesMixin', 'CocoMetric', 'LVISFixedAPMetric', 'LVISMetric']
 
 __getattr__ = component_getattr(__name__)
