@@ -133,6 +133,8 @@ class CocoMetric(host.CocoMetric):
         self.own_groups = None if groups is None else check_groups(groups)
         self.groups: Dict[str, np.ndarray] = frequency_groups([], rare, common)  # raises for wrong thresholds
         self.counts: Optional[np.ndarray] = None
+        for annotation in self._coco_api.dataset.get('annotations', []) if self._coco_api is not None else []:
+            annotation.setdefault('iscrowd', 0)  # COCOeval needs it, but many files without crowds leave it out
 
     @property
     def ap_metrics(self) -> List[str]:

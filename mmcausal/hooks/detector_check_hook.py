@@ -4,15 +4,17 @@ from typing import Dict, List
 
 from mmengine.runner import Runner
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmcausal.checkpoints import Shapes, check_checkpoint, differences, shapes_of
+from mmcausal.datasets.coco_annotations import check_category_order, load_annotations
 from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import require_host
 from mmcausal.registry import HOOKS
 
 require_host('mmdet')
 
+from mmdet.datasets import CocoDataset  # noqa: E402
 from mmdet.engine.hooks import NumClassCheckHook  # noqa: E402
 
 
@@ -21,10 +23,12 @@ class DetectorCheckHook(NumClassCheckHook):
     """Same as MMDetection's ``NumClassCheckHook``, except that it checks all data before the first epoch or test.
 
     It also refuses a checkpoint with another number of classification stages, and a test with a checkpoint of other
-    classifiers, which the host leaves out.
+    classifiers, which the host leaves out. And it refuses an annotation file in COCO format without a category for each
+    class, which would silently move the labels of the other classes.
 
     Raises:
-        ValueError: Classes of a dataset, or stages or classes of a checkpoint, that are not the detector's.
+        ValueError: Classes of a dataset, or stages or classes of a checkpoint, that are not the detector's; classes
+            that are no category of the annotation file.
     """
 
     def __init__(self) -> None:
@@ -52,6 +56,23 @@ class DetectorCheckHook(NumClassCheckHook):
             self._check_head(stand_in, 'train')
         except AssertionError as error:
             raise ValueError(str(error)) from error
+        for dataset in _members(dataloader.dataset):
+            _check_categories(dataset)
+
+
+def _members(dataset: Dataset) -> List[Dataset]:
+    """Return the datasets in wrappers such as ``RepeatDataset`` and ``ConcatDataset``, at any depth."""
+    inner = getattr(dataset, 'datasets', [dataset.dataset] if hasattr(dataset, 'dataset') else None)
+    return [dataset] if inner is None else [member for part in inner for member in _members(part)]
+
+
+def _check_categories(dataset: Dataset) -> None:
+    """Raise ``ValueError`` if a class of a ``CocoDataset`` is no category of its file."""
+    if not isinstance(dataset, CocoDataset) or len(dataset.cat_ids) == len(dataset.metainfo['classes']):
+        return
+    content = load_annotations(dataset.ann_file, backend_args=dataset.backend_args)
+    check_category_order([category['name'] for category in content['categories']], dataset.metainfo['classes'],
+                         dataset.ann_file)
 
 
 def _classifiers(state: Dict[str, Tensor]) -> Shapes:
