@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 from mmengine.logging import MMLogger
 
-from mmcausal.datasets.coco_annotations import check_category_order, image_counts, load_annotations
+from mmcausal.coco_annotations import check_category_order, image_counts, load_annotations
 from mmcausal.evaluation.class_counts import ClassCounts, training_counts
 from mmcausal.evaluation.class_groups import FREQUENCIES, Groups, check_groups, class_groups, frequency_groups
 from mmcausal.hosts import require_host
@@ -106,6 +106,10 @@ class CocoMetric(host.CocoMetric):
             by the name of their group, reported as ``coco/bbox_AP_<name>``.
         **kwargs: Arguments of the host's metric.
 
+    Attributes:
+        category_aps: AP (C,) of each category, not rounded, by ``'bbox'`` and ``'segm'``, of the last evaluation; NaN
+            without ground truth. Empty if there was no detection.
+
     Raises:
         ValueError: No training images, from none of the three sources or from two; counts or groups that do not fit the
             classes; an annotation file without a class of the dataset or with the classes in another order.
@@ -133,6 +137,7 @@ class CocoMetric(host.CocoMetric):
         self.own_groups = None if groups is None else check_groups(groups)
         self.groups: Dict[str, np.ndarray] = frequency_groups([], rare, common)  # raises for wrong thresholds
         self.counts: Optional[np.ndarray] = None
+        self.category_aps: Dict[str, np.ndarray] = {}
         for annotation in self._coco_api.dataset.get('annotations', []) if self._coco_api is not None else []:
             annotation.setdefault('iscrowd', 0)  # COCOeval needs it, but many files without crowds leave it out
 
@@ -190,23 +195,23 @@ class CocoMetric(host.CocoMetric):
     def compute_metrics(self, results: list) -> Dict[str, float]:
         with recorded_evaluations() as evaluations:
             values = super().compute_metrics(results)
-        precisions = {evaluation.params.iouType: category_precisions(evaluation)
-                      for evaluation in evaluations if evaluation.params.useCats}
+        self.category_aps = {evaluation.params.iouType: category_precisions(evaluation)
+                             for evaluation in evaluations if evaluation.params.useCats}
         for metric in self.ap_metrics:
-            if metric not in precisions:
+            if metric not in self.category_aps:
                 MMLogger.get_current_instance().warning(f'No detections, so all AP of {metric} are 0')
                 values.update({f'{metric}_{item}': 0. for item in self.metric_items or DEFAULT_ITEMS})
-            values.update(self._group_values(metric, precisions.get(metric)))
+            values.update(self._group_values(metric))
         if self.ap_metrics:
-            self._log_groups(values, next(iter(precisions.values()), None))
+            self._log_groups(values)
         return values
 
-    def _group_values(self, metric: str, precisions: Optional[np.ndarray]) -> Dict[str, float]:
-        """Return the results of each group, given the AP (C,) of the categories."""
-        if precisions is None:
+    def _group_values(self, metric: str) -> Dict[str, float]:
+        """Return the result of each group, the mean AP of its categories."""
+        if metric not in self.category_aps:
             return {self.group_key(metric, name): 0. for name in self.groups}
-        tested = {self.group_key(metric, name): precisions[group & ~np.isnan(precisions)]
-                  for name, group in self.groups.items()}
+        aps = self.category_aps[metric]
+        tested = {self.group_key(metric, name): aps[group & ~np.isnan(aps)] for name, group in self.groups.items()}
         return {key: float(values.mean()) if values.size else -1. for key, values in tested.items()}
 
     @staticmethod
@@ -214,11 +219,12 @@ class CocoMetric(host.CocoMetric):
         """Return the name of the result of a group, such as ``bbox_APr``."""
         return f'{metric}_AP{LETTERS[name]}' if name in LETTERS else f'{metric}_AP_{name}'
 
-    def _log_groups(self, values: Mapping[str, float], precisions: Optional[np.ndarray]) -> None:
+    def _log_groups(self, values: Mapping[str, float]) -> None:
+        aps = next(iter(self.category_aps.values()), None)
         lines = [f'{"group":<16}{"categories":>11}{"tested":>8}{"train images":>16}'
                  + ''.join(f'{f"{metric} AP":>9}' for metric in self.ap_metrics)]
         for name, group in self.groups.items():
-            tested = '-' if precisions is None else str(int((~np.isnan(precisions[group])).sum()))
+            tested = '-' if aps is None else str(int((~np.isnan(aps[group])).sum()))
             images = '-' if self.counts is None or not group.any() else _span(self.counts[group])
             lines.append(f'{name:<16}{group.sum():>11}{tested:>8}{images:>16}' + ''.join(
                 f'{values[self.group_key(metric, name)]:>9.4f}' for metric in self.ap_metrics))

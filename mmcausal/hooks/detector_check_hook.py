@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmcausal.checkpoints import Shapes, check_checkpoint, differences, shapes_of
-from mmcausal.datasets.coco_annotations import check_category_order, load_annotations
+from mmcausal.coco_annotations import check_category_order, load_annotations
 from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import require_host
 from mmcausal.registry import HOOKS
