@@ -6,22 +6,12 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from mmcausal.class_prior import class_probabilities
+from mmcausal.evaluation.class_counts import ClassCounts, class_names, training_counts
+from mmcausal.evaluation.class_groups import SHOTS, Groups, check_groups, class_groups, shot_groups
 from mmcausal.registry import METRICS
 
+NOT_GROUPS = ('overall', 'prior', 'classwise')  # the other results
 Prior = Union[str, Sequence[float], np.ndarray, None]
-
-
-def shot_groups(class_counts: Union[Sequence[int], np.ndarray], many: int = 100,
-                few: int = 20) -> Dict[str, np.ndarray]:
-    """Return masks (C,) of many-shot (above ``many`` training samples), few-shot (below ``few``) and other classes.
-
-    Raises:
-        ValueError: ``few`` above ``many`` + 1, so that a class could be both.
-    """
-    if few > many + 1:
-        raise ValueError(f'few must not be above many + 1, but got few={few}, many={many}')
-    counts = np.asarray(class_counts)
-    return dict(many=counts > many, medium=(counts <= many) & (counts >= few), few=counts < few)
 
 
 def _checked_prior(class_prior: Prior) -> Prior:
@@ -50,15 +40,20 @@ class ShotAccuracy(BaseMetric):
     Args:
         many: Classes with more training samples are many-shot.
         few: Classes with fewer training samples are few-shot; the others are medium-shot.
-        class_counts: Training samples per class (C,). By default ``class_counts`` in the ``metainfo`` of the test set.
+        class_counts: Training samples per class (C,) in the order of the labels, or by class name, which cannot be in a
+            wrong order. By default ``class_counts`` in the ``metainfo`` of the test set.
         class_prior: Expected class frequencies at deployment (C,), ``'train'`` for the training counts, or
             ``'reversed'`` for their reciprocals. Adds ``prior`` to the result, the mean class accuracy weighted by
             them.
         classwise: Whether to add the accuracy of each class to the result and to log a table.
         collect_device, prefix: As in MMEngine's ``BaseMetric``.
+        groups: Other groups than by ``many`` and ``few``: two quantiles of the classes sorted by training samples, such
+            as ``(1/3, 2/3)`` (see :func:`mmcausal.evaluation.quantile_groups`), or a dict of class names or labels by
+            the name of their group.
 
     Raises:
-        ValueError: ``few`` above ``many`` + 1, no class counts, or counts or a prior that do not fit the classes.
+        ValueError: ``few`` above ``many`` + 1, no class counts, or counts, groups or a prior that do not fit the
+            classes; ``class_counts`` that differ from those of the test set.
 
     Example:
         In a config: ``test_evaluator = [dict(type='Accuracy'), dict(type='mmcausal.ShotAccuracy')]``
@@ -68,17 +63,30 @@ class ShotAccuracy(BaseMetric):
     def __init__(self,
                  many: int = 100,
                  few: int = 20,
-                 class_counts: Optional[Sequence[int]] = None,
+                 class_counts: Optional[ClassCounts] = None,
                  class_prior: Prior = None,
                  classwise: bool = False,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
+                 prefix: Optional[str] = None,
+                 groups: Optional[Groups] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         shot_groups([], many, few)  # raises for wrong thresholds
         self.many, self.few = many, few
+        self.own_groups = None if groups is None else check_groups(groups, reserved=NOT_GROUPS)
         self.class_counts = class_counts
         self.class_prior = _checked_prior(class_prior)
         self.classwise = classwise
+
+    @property
+    def dataset_meta(self) -> Optional[dict]:
+        """Meta information of the test set; setting it raises ``ValueError`` for counts or groups of other classes."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: Optional[dict]) -> None:
+        self._dataset_meta = dataset_meta
+        if training_counts(self.class_counts, dataset_meta or {}) is not None:
+            self.groups()
 
     def process(self, data_batch: Union[dict, tuple, list, None], data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
@@ -116,11 +124,11 @@ class ShotAccuracy(BaseMetric):
 
     def counts(self) -> np.ndarray:
         """Return the training samples per class (C,)."""
-        counts = (self.dataset_meta or {}).get('class_counts') if self.class_counts is None else self.class_counts
+        counts = training_counts(self.class_counts, self.dataset_meta or {})
         if counts is None:
             raise ValueError('ShotAccuracy needs the training samples per class: set class_counts, or test on a '
                              "dataset with metainfo['class_counts']")
-        return np.asarray(counts)
+        return counts
 
     def _prior(self) -> np.ndarray:
         counts = self.counts()
@@ -137,14 +145,17 @@ class ShotAccuracy(BaseMetric):
         return prior
 
     def groups(self) -> Dict[str, np.ndarray]:
-        """Return the mask (C,) of each shot group, see :func:`shot_groups`."""
-        return shot_groups(self.counts(), self.many, self.few)
+        """Return the mask (C,) of each group, see :func:`shot_groups` and :func:`class_groups`."""
+        counts = self.counts()
+        if self.own_groups is None:
+            return shot_groups(counts, self.many, self.few)
+        return class_groups(self.own_groups, counts, class_names(self.dataset_meta or {}, len(counts)), SHOTS)
 
     def _print_table(self, counts: np.ndarray, tested: np.ndarray, accuracy: np.ndarray) -> None:
         names = (self.dataset_meta or {}).get('classes', range(len(counts)))
         shots = {label: shot for shot, group in self.groups().items() for label in np.flatnonzero(group)}
         lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}{"accuracy":>10}']
         for label in np.argsort(-counts, kind='stable'):
-            lines.append(f'{str(names[label]):<24}{shots[label]:<8}{counts[label]:>8}{tested[label]:>8}'
+            lines.append(f'{str(names[label]):<24}{shots.get(label, "-"):<8}{counts[label]:>8}{tested[label]:>8}'
                          f'{accuracy[label]:>10.2f}')
         MMLogger.get_current_instance().info('\n'.join(['', *lines]))

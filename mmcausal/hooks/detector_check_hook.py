@@ -1,16 +1,19 @@
 """Comparison of a detector with its checkpoint and its data, before the work starts."""
 from types import SimpleNamespace
+from typing import List
 
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmcausal.checkpoints import check_checkpoint, differences
+from mmcausal.coco_annotations import check_category_order, load_annotations
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook, class_weights
 from mmcausal.hosts import require_host
 from mmcausal.registry import HOOKS
 
 require_host('mmdet')
 
+from mmdet.datasets import CocoDataset  # noqa: E402
 from mmdet.engine.hooks import NumClassCheckHook  # noqa: E402
 
 
@@ -19,10 +22,12 @@ class DetectorCheckHook(CheckpointCheckHook, NumClassCheckHook):
     """Same as MMDetection's ``NumClassCheckHook``, except that it checks all data before the first epoch or test.
 
     It also compares a checkpoint with the detector and the data, see :class:`CheckpointCheckHook`, and refuses one with
-    another number of classification stages, for training too.
+    another number of classification stages, for training too. And it refuses an annotation file in COCO format without
+    a category for each class, which would silently move the labels of the other classes.
 
     Raises:
-        ValueError: Classes of a dataset, or stages or classes of a checkpoint, that are not the detector's.
+        ValueError: Classes of a dataset, or stages or classes of a checkpoint, that are not the detector's; classes
+            that are no category of the annotation file.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -47,3 +52,20 @@ class DetectorCheckHook(CheckpointCheckHook, NumClassCheckHook):
             self._check_head(stand_in, 'train')
         except AssertionError as error:
             raise ValueError(str(error)) from error
+        for dataset in _members(dataloader.dataset):
+            _check_categories(dataset)
+
+
+def _members(dataset: Dataset) -> List[Dataset]:
+    """Return the datasets in wrappers such as ``RepeatDataset`` and ``ConcatDataset``, at any depth."""
+    inner = getattr(dataset, 'datasets', [dataset.dataset] if hasattr(dataset, 'dataset') else None)
+    return [dataset] if inner is None else [member for part in inner for member in _members(part)]
+
+
+def _check_categories(dataset: Dataset) -> None:
+    """Raise ``ValueError`` if a class of a ``CocoDataset`` is no category of its file."""
+    if not isinstance(dataset, CocoDataset) or len(dataset.cat_ids) == len(dataset.metainfo['classes']):
+        return
+    content = load_annotations(dataset.ann_file, backend_args=dataset.backend_args)
+    check_category_order([category['name'] for category in content['categories']], dataset.metainfo['classes'],
+                         dataset.ann_file)

@@ -62,6 +62,8 @@ class HeadDirectionHook(CheckpointCheckHook):
             raise ValueError('HeadDirectionHook follows the steps of one optimiser, but got an OptimWrapperDict of '
                              f'{list(runner.optim_wrapper.keys())}')
         self._momentum(runner)
+        for layer in self.layers:
+            layer.is_scheduled = True
         if not getattr(runner, 'iter', 0) and not self.keep_direction:
             for layer in self.layers:
                 layer.reset_direction()
@@ -95,6 +97,8 @@ class HeadDirectionHook(CheckpointCheckHook):
 
     def after_train(self, runner: Runner) -> None:
         for layer in self.layers:
+            if not layer.num_updates:
+                runner.logger.warning(f'The head direction was never updated: {layer.without_samples}')
             cosine = float(layer.mean_cosine)
             if cosine > 0:
                 runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '

@@ -63,3 +63,37 @@ def test_bad_arguments():
         evaluate([0], [0])
     with pytest.raises(ValueError, match=r'labels must be in \[0, 1\), the range of class_counts, but got 3 to 3'):
         evaluate([3], [0], class_counts=[5])
+
+
+def with_meta(metainfo, **kwargs):
+    metric = ShotAccuracy(**kwargs)
+    metric.dataset_meta = metainfo
+    return metric
+
+
+def test_groups_by_quantiles_and_by_name():
+    # class accuracies 50, 0, 100, -, 100
+    arguments = dict(labels=[0, 0, 1, 2, 4, 4, 4], predictions=[0, 1, 0, 2, 4, 4, 4], class_counts=[90, 80, 7, 6, 5])
+    result = evaluate(**arguments, groups=(.4, .8))  # two rarest, two in the middle, one
+    assert (result['shot/few'], result['shot/medium'], result['shot/many']) == (100, 50, 50)
+    result = evaluate(**arguments, groups=dict(land=[0, 2], air=[3]), classwise=True)  # the only class was not tested
+    assert result['shot/land'] == 75 and set(result) == {'shot/land', 'shot/overall', 'shot/classwise'}
+    metric = with_meta(dict(classes='vwxyz'), class_counts=[9] * 5, groups=dict(land=['z', 'v']))
+    assert metric.groups()['land'].tolist() == [True, False, False, False, True]
+
+
+def test_counts_in_another_order_than_the_dataset():
+    metainfo = dict(classes=('cat', 'dog'), class_counts=[500, 5])
+    with pytest.raises(ValueError, match="first is class 'cat', label 0: 5 here, 500 in the dataset"):
+        with_meta(metainfo, class_counts=[5, 500])
+    for counts in ([500, 5], dict(dog=5, cat=500), None):
+        assert with_meta(metainfo, class_counts=counts).counts().tolist() == [500, 5]
+
+
+def test_groups_that_the_classes_do_not_have():
+    with pytest.raises(ValueError, match="'fish' is none of its 2 classes"):
+        with_meta(dict(classes=('cat', 'dog'), class_counts=[500, 5]), groups=dict(sea=['fish']))
+    with pytest.raises(ValueError, match="names of groups must not be among"):
+        ShotAccuracy(groups=dict(overall=[0]))
+    with pytest.raises(ValueError, match='groups must be two quantiles'):
+        ShotAccuracy(groups=(.5, .1))

@@ -86,3 +86,21 @@ def shapes_cfg(name, shapes, work_dir):
         evaluator.ann_file = str(shapes / 'annotations/shapes_val.json')
     cfg.work_dir, cfg.experiment_name = str(work_dir), f'{name}_{work_dir.name}'
     return cfg
+
+
+def coco_cfg(name, shapes, work_dir, classes, evaluator=None, filter_cfg=None):
+    """Return the config of :func:`shapes_cfg` with the host's ``CocoDataset`` of some classes and ``CocoMetric``."""
+    cfg = shapes_cfg(name, shapes, work_dir)
+    roi_head = cfg.model.roi_head
+    for head in (*roi_head.bbox_head, roi_head.mask_head):
+        head.num_classes = len(classes)
+    for loader, filters in (('train', filter_cfg), ('val', None), ('test', None)):
+        folder = 'train' if loader == 'train' else 'val'
+        cfg[f'{loader}_dataloader'].dataset.update(
+            type='CocoDataset', metainfo=dict(classes=classes), data_prefix=dict(img=folder), filter_cfg=filters)
+    annotations = shapes / 'annotations'
+    cfg.val_evaluator = dict(type='mmcausal.CocoMetric', ann_file=str(annotations / 'shapes_val.json'),
+                             metric=['bbox', 'segm'], train_ann_file=str(annotations / 'shapes_train.json'))
+    cfg.val_evaluator.update(evaluator or {})
+    cfg.test_evaluator = cfg.val_evaluator
+    return cfg

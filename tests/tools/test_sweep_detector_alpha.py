@@ -1,11 +1,12 @@
 """A sweep over the alpha of a detector, with and without background exemption, as users run it."""
 import json
+import runpy
 import sys
 
 import pytest
 import torch
-from helpers.commands import run
-from helpers.runners import shapes_cfg
+from helpers.commands import ROOT, run
+from helpers.runners import coco_cfg, shapes_cfg
 from mmengine.runner import Runner
 
 from mmcausal.datasets.shapes import make_shapes_dataset
@@ -70,3 +71,64 @@ def test_without_background_exemption(tmp_path):
 
     output = run(*sweep, '--num-images', '4', status=1)
     assert 'holds features of another dataset' in output and 'Traceback' not in output
+
+
+@pytest.fixture
+def sweep(monkeypatch, capsys):
+    """A function that runs the tool in this process, and returns what it prints or exits with."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'analysis'))
+
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['sweep_detector_alpha.py', *map(str, arguments)])
+        try:
+            runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'sweep_detector_alpha.py'), run_name='__main__')
+        except SystemExit as error:
+            return error.code
+        return capsys.readouterr().out
+
+    return run_here
+
+
+def test_coco_annotations_with_the_metric_of_the_host(shapes, tmp_path, sweep):
+    """The tool counts the training images of the config's training data, and sweeps the AP of its groups."""
+    annotations = json.loads((shapes / 'annotations' / 'shapes_train.json').read_text())
+    classes = tuple(category['name'] for category in annotations['categories'][2:10])
+    cfg = coco_cfg('cascade_tde_r18', shapes, tmp_path / 'work', classes,
+                   dict(metric='bbox', iou_thrs=[0.01]))  # or nothing untrained would ever be found
+    cfg.model.roi_head.mask_head = cfg.model.roi_head.mask_roi_extractor = None
+    cfg.model.test_cfg.rcnn.update(score_thr=0., max_per_img=300)
+    runner = Runner.from_cfg(cfg)
+    for head in runner.model.roi_head.bbox_head:
+        head.fc_cls.observe(torch.rand(4, head.fc_cls.in_features), torch.ones(4, dtype=torch.bool))
+        head.fc_cls.update_direction(0.)
+    torch.save(runner.model.state_dict(), tmp_path / 'random.pth')
+    cfg.load_from = str(tmp_path / 'random.pth')
+    own = dict(cfg.val_evaluator)
+    cfg.val_evaluator = dict(type='CocoMetric', ann_file=own['ann_file'], iou_thrs=own['iou_thrs'])
+    cfg.dump(tmp_path / 'tde.py')
+
+    arguments = [tmp_path / 'tde.py', tmp_path / 'random.pth', '--features', tmp_path / 'store', '--dtype', 'float32']
+    refusal = sweep(*arguments)
+    assert 'holds test images' in refusal and 'tools/dataset_converters/hold_out_coco.py TRAIN.json' in refusal
+    assert 'cifar' not in refusal and refusal.endswith('add --i-know-this-is-test')
+    arguments += ['--i-know-this-is-test', '--alphas', 0, 1.5, '--num-images', 12]
+    output = sweep(*arguments, '--select', 'APr', '--out', tmp_path / 'sweep.json')
+    assert 'Best in box APr on 12 images' in output and 'Accumulating' not in output
+    points = json.loads((tmp_path / 'sweep.json').read_text())['points']
+    assert points[0] != points[1] and set(points[0]) == {'alpha', 'AP', 'APr', 'APc', 'APf'}
+
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.indices = 12
+    cfg.test_evaluator, cfg.experiment_name = own, 'single'
+    single = Runner.from_cfg(cfg)
+    single.test_evaluator.metrics[0].img_ids = [single.test_dataloader.dataset[i]['data_samples'].img_id
+                                                for i in range(12)]
+    result = single.test()
+    for figure in ('APr', 'APc', 'APf'):
+        value = result[f'coco/bbox_{figure}']
+        assert points[1][figure] == (value if value < 0 else pytest.approx(100 * value, abs=1e-4))
+    assert points[1]['AP'] == pytest.approx(100 * result['coco/bbox_mAP'], abs=0.051)  # rounded by the host
+
+    options = 'val_evaluator.type=mmcausal.CocoMetric', 'val_evaluator.groups.dark=[0,1]'
+    assert 'AP_dark' in sweep(*arguments, '--cfg-options', *options)
+    assert sweep(*arguments, '--select', 'AP_dark') == '--select must be one of AP, APr, APc, APf, but got AP_dark'

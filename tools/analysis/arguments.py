@@ -3,7 +3,7 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset
@@ -83,7 +83,7 @@ def add_alphas_argument(parser: argparse.ArgumentParser, default: Sequence[float
                         help='values of alpha; default ' + ' '.join(f'{alpha:g}' for alpha in default))
 
 
-def add_sweep_arguments(parser: argparse.ArgumentParser, metrics: Sequence[str], default: str) -> None:
+def add_sweep_arguments(parser: argparse.ArgumentParser, metrics: Optional[Sequence[str]], default: str) -> None:
     parser.add_argument('--select', choices=metrics, default=default, help='metric to choose a value by')
     parser.add_argument('--out', type=Path, help='JSON file for the results; plots are written beside it')
     parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
@@ -96,15 +96,16 @@ def classifier_from(args: argparse.Namespace, name: str) -> Tuple[Runner, TDELin
         return runner, load_classifier(runner, args.classifier)
 
 
-def dataset_to_choose_by(runner: Runner, args: argparse.Namespace) -> BaseDataset:
-    """Build the dataset of ``args.split``; without consent, exit if it holds test images."""
+def dataset_to_choose_by(runner: Runner, args: argparse.Namespace,
+                         advice: str = 'Use a config with a validation split, such as configs/cifar*_lt/*_holdout.py'
+                         ) -> BaseDataset:
+    """Build the dataset of ``args.split``; without consent, exit with ``advice`` if it holds test images."""
     if args.i_know_this_is_test:
         return build_split(runner.cfg, args.split)
     try:
         return build_split_without_test_images(runner.cfg, args.split)
     except ValueError as error:
-        sys.exit(f'{error}. Use a config with a validation split, such as configs/cifar*_lt/*_holdout.py, or add '
-                 '--i-know-this-is-test')
+        sys.exit(f'{error}. {advice}, or add --i-know-this-is-test')
 
 
 def stored_features(runner: Runner, layer: TDELinear, args: argparse.Namespace, dataset: BaseDataset) -> FeatureStore:

@@ -2,15 +2,20 @@
 
 The network runs once over the split and the inputs of its box heads are stored (some megabytes per image; choose fewer
 images with --num-images). Every alpha after that costs classifier, NMS and evaluation alone. Masks would need the
-network again, so the metric is box AP. A cascade needs class-agnostic boxes, as in the configs for LVIS.
+network again, so the metric is box AP: of all classes, and of rare, common and frequent ones. It is that of the config,
+LVISMetric or CocoMetric. A cascade needs class-agnostic boxes, as in the configs for LVIS.
 """
 import argparse
+import contextlib
+import io
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Union
 
+import numpy as np
 from arguments import (
     add_alphas_argument,
     add_config_arguments,
@@ -37,12 +42,19 @@ from mmcausal.analysis import (
     remaining_batches,
 )
 from mmcausal.analysis.proposal_store import check_alpha_free_boxes
-from mmcausal.evaluation import LVISMetric
+from mmcausal.evaluation import CocoMetric, LVISMetric
 from mmcausal.models import enable_detector_tde
 from mmcausal.registry import METRICS
 
 # Box AP metrics, and the shot group with the same colour
 METRIC_GROUPS = dict(AP='overall', APr='few', APc='medium', APf='many')
+Metric = Union[LVISMetric, CocoMetric]
+ADVICE = """Hold out training images instead:
+  python tools/dataset_converters/hold_out_coco.py TRAIN.json KEPT.json HELD_OUT.json --per-category 10
+Then train on KEPT.json (train_dataloader.dataset.ann_file), and choose alpha on HELD_OUT.json:
+  --cfg-options val_dataloader.dataset.ann_file=HELD_OUT.json val_dataloader.dataset.data_prefix.img=TRAIN_IMAGES/ \
+      val_evaluator.ann_file=HELD_OUT.json
+(the dataset looks for ann_file in its data_root, the evaluator in this folder)"""
 
 
 def positive(text: str) -> int:
@@ -57,7 +69,7 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     add_feature_arguments(parser)
     add_alphas_argument(parser, [0, 0.5, 1, 1.5, 2, 2.5])
-    add_sweep_arguments(parser, list(METRIC_GROUPS), 'AP')
+    add_sweep_arguments(parser, None, 'AP')  # the groups are the metric's
     parser.set_defaults(dtype='float16')
     parser.add_argument('--num-images', type=positive, help='number of images, the first of the split')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
@@ -82,42 +94,84 @@ def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: BaseData
     return store
 
 
-def box_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> LVISMetric:
-    """Return the config's own ``LVISMetric``, for the boxes of these images."""
+def box_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> Metric:
+    """Return the config's own metric, for the boxes of these images."""
     evaluators = runner.cfg[f'{args.split}_evaluator']
     own = [cfg for cfg in (evaluators if isinstance(evaluators, list) else [evaluators])
-           if cfg['type'] in ('LVISMetric', 'mmcausal.LVISMetric')]
+           if type_name(cfg) in ('LVISMetric', 'CocoMetric')]
     if not own:
-        sys.exit(f"The {args.split} evaluator of {args.config} has no mmcausal.LVISMetric")
+        sys.exit(f'The {args.split} evaluator of {args.config} has no mmcausal.LVISMetric or mmcausal.CocoMetric')
     img_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    cfg = dict(own[0], metric='bbox', format_only=False, outfile_prefix=None, metric_items=None, classwise=False)
     with plain_errors():
-        metric = METRICS.build(dict(own[0], type='mmcausal.LVISMetric', metric='bbox', img_ids=img_ids,
-                                    format_only=False, outfile_prefix=None, metric_items=None, backend=args.backend))
+        if type_name(cfg) == 'CocoMetric':
+            metric: Metric = METRICS.build(with_counts(dict(cfg, type='mmcausal.CocoMetric'), runner, dataset))
+            metric.img_ids = img_ids
+        else:
+            metric = METRICS.build(dict(cfg, type='mmcausal.LVISMetric', img_ids=img_ids, backend=args.backend))
         metric.dataset_meta = dataset.metainfo
     return metric
 
 
-def average_precision(model: nn.Module, store: ProposalStore, alpha: float, metric: LVISMetric) -> Dict[str, float]:
+def type_name(cfg: dict) -> str:
+    """Return the name of a config's component, without its scope."""
+    return cfg['type'].split('.')[-1] if isinstance(cfg['type'], str) else cfg['type'].__name__
+
+
+def with_counts(cfg: dict, runner: Runner, dataset: BaseDataset) -> dict:
+    """Let a ``CocoMetric`` without training images count those of the config's training data.
+
+    Raises:
+        ValueError: No annotation file to evaluate on.
+    """
+    if cfg.get('ann_file') is None:
+        raise ValueError('CocoMetric must have the ann_file of the images to sweep over, but got None')
+    if {'train_ann_file', 'class_counts', 'groups'} & set(cfg) or 'class_counts' in dataset.metainfo:
+        return cfg
+    train = runner.cfg.train_dataloader.dataset
+    while 'dataset' in train:
+        train = train.dataset
+    return dict(cfg, train_ann_file=os.path.join(train.get('data_root') or '', train.get('ann_file') or ''))
+
+
+def group_names(metric: Metric) -> List[str]:
+    """Return the names of the results to print: AP of all classes, and of each group."""
+    if isinstance(metric, CocoMetric):
+        return ['AP', *(metric.group_key('bbox', name)[len('bbox_'):] for name in metric.groups)]
+    return list(METRIC_GROUPS)
+
+
+def average_precision(model: nn.Module, store: ProposalStore, alpha: float, metric: Metric) -> Dict[str, float]:
     for proposals in store:
         meta = proposals['img_meta']
         metric.process({}, [dict(img_id=meta['img_id'], ori_shape=meta['ori_shape'],
                                  pred_instances=detect_again(model, proposals, alpha))])
-    results = metric.evaluate(len(store))
-    return {name: percent(results[f'lvis/bbox_{name}']) for name in METRIC_GROUPS}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports each of its steps
+        results = metric.evaluate(len(store))
+    values = {name.split('/', 1)[1][len('bbox_'):]: value for name, value in results.items()}
+    if isinstance(metric, CocoMetric):  # the host rounds mAP
+        values['AP'] = mean_ap(metric)
+    return {name: percent(values[name]) for name in group_names(metric)}
+
+
+def mean_ap(metric: CocoMetric) -> float:
+    aps = metric.category_aps.get('bbox', np.zeros(1))
+    return float(np.nanmean(aps)) if not np.isnan(aps).all() else -1.
 
 
 def percent(value: float) -> float:
     return 100 * value if value >= 0 else value  # -1 stays: there is no ground truth
 
 
-def sweep(model: nn.Module, store: ProposalStore, metric: LVISMetric,
-          args: argparse.Namespace) -> List[Dict[str, float]]:
+def sweep(model: nn.Module, store: ProposalStore, metric: Metric, args: argparse.Namespace) -> List[Dict[str, float]]:
     """Print and return the metrics for each alpha."""
     points: List[Dict[str, float]] = []
-    print(f'{"alpha":>7}' + ''.join(f'{name:>9}' for name in METRIC_GROUPS))
+    widths = {name: max(9, len(name) + 2) for name in group_names(metric)}
+    print(f'{"alpha":>7}' + ''.join(f'{name:>{width}}' for name, width in widths.items()))
     for alpha in sorted(set(args.alphas)):
         points.append(dict(alpha=alpha, **average_precision(model, store, alpha, metric)))
-        print(f'{alpha:>7.2f}' + ''.join(f'{points[-1][name]:>9.2f}' for name in METRIC_GROUPS), flush=True)
+        row = ''.join(f'{points[-1][name]:>{width}.2f}' for name, width in widths.items())
+        print(f'{alpha:>7.2f}{row}', flush=True)
         if points[0][args.select] < 0:
             sys.exit(f'--select {args.select}: there is no ground truth for it')
     return points
@@ -130,9 +184,11 @@ def draw(points: List[Dict[str, float]], marks: Dict[str, float], path: Path) ->
     from mmcausal.visualization.style import LINE_COLORS
     figure, axes = paper_figure()
     alphas = [point['alpha'] for point in points]
-    for name, group in METRIC_GROUPS.items():
-        if points[0][name] >= 0:
-            axes.plot(alphas, [point[name] for point in points], color=SHOT_COLORS[group], marker='.', label=name)
+    other_colors = itertools.cycle(LINE_COLORS)  # of the user's own groups
+    for name in points[0]:
+        if name != 'alpha' and points[0][name] >= 0:
+            color = SHOT_COLORS[METRIC_GROUPS[name]] if name in METRIC_GROUPS else next(other_colors)
+            axes.plot(alphas, [point[name] for point in points], color=color, marker='.', label=name)
     styles = itertools.cycle(zip(LINE_COLORS[3:] + LINE_COLORS[:2], (':', '--', '-.', '-')))
     for (name, alpha), (color, style) in zip(marks.items(), styles):
         axes.axvline(alpha, color=color, linestyle=style, linewidth=1, label=f'{name}: {alpha:.2f}')
@@ -154,10 +210,12 @@ def main() -> None:
         layer.alpha = 0.  # while proposals are made; they do not depend on it
         if args.no_exempt_background:
             layer.exempt_background = False
-    dataset = dataset_to_choose_by(runner, args)
+    dataset = dataset_to_choose_by(runner, args, ADVICE)
     if args.num_images is not None and args.num_images < len(dataset):
         dataset = dataset.get_subset(args.num_images)
     metric = box_metric(runner, args, dataset)
+    if args.select not in group_names(metric):
+        sys.exit(f'--select must be one of {", ".join(group_names(metric))}, but got {args.select}')
     store = stored_proposals(runner, args, dataset)
     points = sweep(runner.model, store, metric, args)
     best = max(points, key=lambda point: point[args.select])['alpha']

@@ -27,6 +27,8 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
             is one more class. With 2, they are the objectness logits of Seesaw loss, a distribution of their own,
             which TDE leaves alone.
     """
+    without_samples = ('no proposal was foreground: check the class names, metainfo.classes of the training data '
+                       'against the categories of its annotation file')
 
     def __init__(self,
                  in_features: int,

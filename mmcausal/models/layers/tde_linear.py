@@ -72,6 +72,8 @@ class TDELinear(CheckedLinear):
     observed: Tensor
     num_heads: int = 1
     normalizer: str = 'linear'
+    is_scheduled: bool = False  # whether somebody updates the direction: HeadDirectionHook, or a loop
+    without_samples = 'no batch had finite features alone'  # why updates may come, but the direction stays zero
 
     def __init__(self,
                  in_features: int,
@@ -86,7 +88,7 @@ class TDELinear(CheckedLinear):
         self.register_buffer('mean_feature', zeros[:in_features].clone())
         self.register_buffer('mean_cosine', zeros.sum())
         self.register_buffer('num_updates', torch.zeros((), dtype=torch.long, device=self.weight.device))
-        self._batches_since_update = 0
+        self._batches = self._batches_since_update = 0
         # Sums over the samples since the last update: of x (D), of x with unit heads (D), of ones (1). One tensor, so
         # that ranks merge with one all-reduce.
         self.register_buffer('observed', zeros, persistent=False)
@@ -131,8 +133,13 @@ class TDELinear(CheckedLinear):
         self.observe(x)
 
     def _warn_without_update(self) -> None:
-        """Warn once if TDE is requested but nothing updates the head direction."""
+        """Warn once if TDE is requested but nothing updates the head direction, or no sample does."""
+        self._batches += 1
         self._batches_since_update += 1
+        is_due = self._batches == BATCHES_WITHOUT_UPDATE and self.alpha != 0 and self.is_scheduled
+        if is_due and not self.num_updates:  # asked once, because the host waits for the device to answer
+            warnings.warn(f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but in '
+                          f'{BATCHES_WITHOUT_UPDATE} batches {self.without_samples}', stacklevel=3)
         if self._batches_since_update == BATCHES_WITHOUT_UPDATE and self.alpha != 0:
             warnings.warn(
                 f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but nothing updated it '
@@ -210,6 +217,7 @@ class TDELinear(CheckedLinear):
         self.num_updates += usable
         self.observed.zero_()
         self._batches_since_update = 0
+        self.is_scheduled = True
 
     def reset_direction(self) -> None:
         """Forget all features: the averages are zero again, as in a new layer."""
@@ -223,11 +231,8 @@ class TDELinear(CheckedLinear):
             RuntimeError: No head direction to subtract, or ``'auto'`` with a mean cosine that is not positive.
         """
         if not self.mean_feature.any():
-            raise RuntimeError(
-                f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but the mean_feature '
-                'of this classifier is zero. Train with custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or '
-                'call update_direction(momentum) after each optimizer step in a loop of your own; for a trained '
-                'checkpoint, estimate it with tools/analysis/estimate_direction.py. alpha=0 gives the total effect')
+            raise RuntimeError(f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but '
+                               f'{self._why_no_direction()}. alpha=0 gives the total effect')
         if not isinstance(self.alpha, str):
             return float(self.alpha)
         mean_cosine = float(self.mean_cosine)
@@ -235,6 +240,14 @@ class TDELinear(CheckedLinear):
             raise RuntimeError("alpha='auto' needs a positive mean cosine between features and head direction, but got "
                                f'{mean_cosine}; set alpha to a number')
         return 1 / mean_cosine
+
+    def _why_no_direction(self) -> str:
+        if self.is_scheduled:
+            return self.without_samples
+        return ('the mean_feature of this classifier is zero. Train with '
+                'custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or call update_direction(momentum) after each '
+                'optimizer step in a loop of your own; for a trained checkpoint, estimate it with '
+                f'tools/analysis/estimate_direction.py. If the hook was there, {self.without_samples}')
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, alpha={self.alpha!r}'

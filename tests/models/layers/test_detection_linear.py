@@ -1,10 +1,12 @@
 """The classifier layer of detectors: foreground, background and degenerate features."""
 import math
 
+import pytest
 import torch
 from helpers.detectors import NUM_CLASSES
 
 from mmcausal.models import DetectionDeconfoundLinear
+from mmcausal.models.layers.tde_linear import BATCHES_WITHOUT_UPDATE
 
 
 def test_foreground_that_is_not_finite_is_left_out_and_background_may_be_anything():
@@ -49,3 +51,19 @@ def test_trap_a_zero_feature_or_direction_is_finite():
     scores = layer(x)
     assert scores.isfinite().all()
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(3))
+
+
+def test_a_direction_without_foreground_says_what_to_check(recwarn):
+    layer = DetectionDeconfoundLinear(8, 6, alpha=1.5)
+    for _ in range(2 * BATCHES_WITHOUT_UPDATE):
+        with layer.observing(torch.zeros(3, dtype=torch.bool)):
+            layer(torch.randn(3, 8))
+        layer.update_direction(0.9)
+    message, = [str(warning.message) for warning in recwarn]
+    assert message.startswith('TDE (alpha=1.5) needs the head direction of the training features, but in 1000 batches '
+                              'no proposal was foreground: check the class names')
+    with pytest.raises(RuntimeError, match='but no proposal was foreground: check the class names') as error:
+        layer.eval()(torch.randn(3, 8))
+    assert 'HeadDirectionHook' not in str(error.value)
+    with pytest.raises(RuntimeError, match='HeadDirectionHook.* If the hook was there, no proposal was foreground'):
+        DetectionDeconfoundLinear(8, 6, alpha=1.5).eval()(torch.randn(3, 8))  # the checkpoint of another process

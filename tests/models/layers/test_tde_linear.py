@@ -123,3 +123,11 @@ def test_auto_alpha_is_the_rule_and_survives_a_checkpoint():
     layer.mean_cosine.zero_()
     with pytest.raises(RuntimeError, match="alpha='auto' needs a positive mean cosine"):
         layer(x)
+
+
+def test_updates_without_a_finite_sample_are_not_a_missing_hook():
+    layer = DeconfoundLinear(8, 6, alpha=1.5)
+    layer(torch.full((3, 8), float('nan')))
+    layer.update_direction(0.9)
+    with pytest.raises(RuntimeError, match='but no batch had finite features alone. alpha=0 gives the total effect'):
+        layer.eval()(torch.randn(3, 8))

@@ -1,0 +1,146 @@
+"""Annotation files in COCO format: their categories, and the training images of each."""
+import random
+from collections import defaultdict
+from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+from mmengine.fileio import exists, load
+
+
+def load_annotations(ann_file: str, name: str = 'ann_file', backend_args: Optional[dict] = None) -> dict:
+    """Load an annotation file in COCO format.
+
+    Args:
+        ann_file: Path or URL.
+        name: Name of the argument, for the error.
+        backend_args: As in MMEngine's ``load``.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not JSON, or without a list of images, categories or annotations.
+    """
+    if not exists(ann_file, backend_args):
+        raise FileNotFoundError(f'{name} must be an annotation file in COCO format, but there is no {ann_file}')
+    try:
+        content = load(ann_file, file_format='json', backend_args=backend_args)
+    except ValueError as error:
+        raise ValueError(f'{name} must be an annotation file in COCO format, but {ann_file} is not JSON: {error}'
+                         ) from error
+    for key in ('images', 'categories', 'annotations'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f'{name} must be an annotation file in COCO format, but {ann_file} has no list of {key}')
+    return content
+
+
+def images_by_category(content: dict) -> Dict[int, Set[int]]:
+    """Return the ids of the images that train each category, by category id.
+
+    An image counts if it has an annotation of the category that is no crowd and not to be ignored, as in training.
+    """
+    images: Dict[int, Set[int]] = defaultdict(set)
+    for annotation in content['annotations']:
+        if not annotation.get('iscrowd') and not annotation.get('ignore'):
+            images[annotation['category_id']].add(annotation['image_id'])
+    return {category['id']: images[category['id']] for category in content['categories']}
+
+
+def image_counts(content: dict) -> Dict[str, int]:
+    """Return the training images of each category by its name, in the order of the file."""
+    images = images_by_category(content)
+    return {category['name']: len(images[category['id']]) for category in content['categories']}
+
+
+def check_category_order(names: Sequence[str], classes: Sequence[str], ann_file: str) -> None:
+    """Raise ``ValueError`` unless the categories of a file are the classes of a dataset, among others, in their order.
+
+    The hosts number the labels by the order of the file. Classes that it lacks or that are in another order would get
+    other labels than they seem to have.
+    """
+    missing = [name for name in classes if name not in set(names)]
+    if missing:
+        raise ValueError(f'{ann_file} must have a category for each of the {len(classes)} classes of the dataset, but '
+                         f'has none named {_listed(missing)}; it has {_listed(names)}')
+    own = [name for name in names if name in set(classes)]
+    if own != list(classes):
+        raise ValueError('metainfo.classes must be in the order of the categories in the annotation files, which '
+                         f'numbers the labels, but {ann_file} has the order {_listed(own)}, and the dataset '
+                         f'{_listed(classes)}')
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown: List[str] = [repr(name) for name in names[:20]]
+    return ', '.join(shown) + (f' and {len(names) - 20} more' if len(names) > 20 else '')
+
+
+def hold_out_images(content: dict, wanted: Dict[int, int], seed: int = 0) -> Set[int]:
+    """Choose training images to hold out, so that each category has the wanted number of them, or more.
+
+    Rare categories choose first. Each takes images with few categories that have enough already, so that the held-out
+    images are as balanced as images of several categories allow, and none with the last training image of a category.
+
+    Args:
+        content: Annotations in COCO format.
+        wanted: Number of images to hold out, by category id.
+        seed: Seed of the choice.
+
+    Returns:
+        Ids of the images.
+
+    Raises:
+        ValueError: A category cannot spare so many images; it says how many the rarest can.
+    """
+    images = {category: images for category, images in images_by_category(content).items() if images}
+    names = {category['id']: category['name'] for category in content['categories']}
+    by_number = sorted(images, key=lambda category: (len(images[category]), category))
+    for category in by_number:
+        if wanted[category] >= len(images[category]):
+            number = len(images[category])
+            raise ValueError(f'the rarest category, {names[category]!r}, has {number} training images and can spare '
+                             f'{number - 1}, but got {wanted[category]} to hold out')
+    categories_of: Dict[int, List[int]] = defaultdict(list)
+    for category in by_number:
+        for image in sorted(images[category]):
+            categories_of[image].append(category)
+    order = sorted(categories_of)
+    random.Random(seed).shuffle(order)
+    chosen: Dict[int, Set[int]] = {category: set() for category in images}
+    for category in by_number:
+        candidates = [image for image in order if image in images[category] and image not in chosen[category]]
+        _hold_out(category, candidates, images, categories_of, wanted, chosen)
+        number = len(chosen[category])
+        if number < wanted[category]:
+            raise ValueError(f'{names[category]!r} can spare {number} images, because each of the others has the last '
+                             f'training image of another category, but got {wanted[category]} to hold out')
+    return set().union(*chosen.values())
+
+
+def _hold_out(category: int, candidates: Sequence[int], images: Dict[int, Set[int]],
+              categories_of: Dict[int, List[int]], wanted: Dict[int, int], chosen: Dict[int, Set[int]]) -> None:
+    """Add images to ``chosen``, by category, until ``category`` has as many as wanted, or no more can be spared."""
+
+    def number_of_full(image: int) -> int:
+        return sum(len(chosen[other]) >= wanted[other] for other in categories_of[image])
+
+    for image in sorted(candidates, key=number_of_full):
+        if len(chosen[category]) >= wanted[category]:
+            return
+        if all(len(images[other]) - len(chosen[other]) > 1 for other in categories_of[image]):
+            for other in categories_of[image]:
+                chosen[other].add(image)
+
+
+def split_annotations(content: dict, held_out: Set[int]) -> Tuple[dict, dict]:
+    """Return the annotations of the other images and of those held out, in COCO format.
+
+    If the categories have ``image_count``, as those of LVIS, both parts get the counts of the first, the training part.
+    """
+    parts = []
+    for is_held_out in (False, True):
+        images = [image for image in content['images'] if (image['id'] in held_out) == is_held_out]
+        annotations = [annotation for annotation in content['annotations']
+                       if (annotation['image_id'] in held_out) == is_held_out]
+        parts.append(dict(content, images=images, annotations=annotations))
+    counts = {category: len(images) for category, images in images_by_category(parts[0]).items()}
+    for part in parts:
+        part['categories'] = [dict(category, image_count=counts[category['id']]) if 'image_count' in category
+                              else category for category in content['categories']]
+    return parts[0], parts[1]

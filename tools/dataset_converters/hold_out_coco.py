@@ -1,0 +1,85 @@
+"""Split an annotation file in COCO format into images to train on and held-out images, by which alpha can be chosen.
+
+The held-out images are as balanced over the categories as images of several categories allow. At least one training
+image of each category stays, and so do images without annotations. The images themselves stay where they are.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Dict
+
+from mmcausal.checks import check_number
+from mmcausal.coco_annotations import (
+    hold_out_images,
+    image_counts,
+    images_by_category,
+    load_annotations,
+    split_annotations,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('annotations', type=Path, help='annotation file of the training images')
+    parser.add_argument('train', type=Path, help='new annotation file of the images to train on')
+    parser.add_argument('held_out', type=Path, help='new annotation file of the held-out images')
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument('--per-category', type=int, help='number of held-out images of each category, or more')
+    size.add_argument('--fraction', type=float, help='share of the images of each category, rounded down')
+    parser.add_argument('--seed', type=int, default=0)
+    return parser.parse_args()
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Raise ``ValueError`` if the tool would overwrite a file."""
+    if args.train.resolve() == args.held_out.resolve():
+        raise ValueError(f'train and held_out must be two files, but got {args.train} twice')
+    for file in (args.train, args.held_out):
+        if file.exists():
+            raise ValueError(f'{file} must be a new file, but exists')
+
+
+def wanted_images(content: dict, args: argparse.Namespace) -> Dict[int, int]:
+    """Return the number of images to hold out, by category id."""
+    images = images_by_category(content)
+    if args.per_category is None:
+        fraction = check_number('--fraction', args.fraction, '(0, 1)')
+        return {category: int(fraction * len(ids)) for category, ids in images.items()}
+    number = int(check_number('--per-category', args.per_category, '[1, inf)'))
+    return {category: number for category in images}
+
+
+def check_images(content: dict) -> None:
+    """Raise ``ValueError`` if a file has two ids: it could be on both sides."""
+    seen = set()
+    for image in content['images']:
+        name = image.get('file_name', image.get('coco_url', image['id']))
+        if name in seen:
+            raise ValueError(f'each image must be in the file once, but {name} is there twice')
+        seen.add(name)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        check_files(args)
+        content = load_annotations(str(args.annotations), 'annotations')
+        check_images(content)
+        held_out = hold_out_images(content, wanted_images(content, args), args.seed)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    if not held_out:
+        sys.exit(f'no category has enough images to hold out one: --fraction {args.fraction} must be larger')
+    unused = [name for name, count in image_counts(content).items() if not count]
+    if unused:
+        print(f'No training image: {", ".join(map(repr, unused))}')
+    for file, part in zip((args.train, args.held_out), split_annotations(content, held_out)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(part), encoding='utf-8')
+        counts = [len(ids) for ids in images_by_category(part).values() if ids]
+        print(f'{file}: {len(part["images"])} images, {min(counts)} to {max(counts)} of each category')
+
+
+if __name__ == '__main__':
+    main()
