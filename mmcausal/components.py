@@ -9,7 +9,7 @@ from mmcausal.hosts import HOSTS, require_host
 # A module that needs a host says so when it is imported; these modules are therefore imported one by one, by name.
 MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.config_files': ('config_path', 'with_num_classes'),
-    'mmcausal.models': ('enable_tde', 'DeployedClassifier'),
+    'mmcausal.models': ('check_tde', 'enable_tde', 'DeployedClassifier'),
     'mmcausal.models.layers': ('DeconfoundLinear', 'DetectionDeconfoundLinear', 'EuclideanNCMLinear', 'LWSLinear',
                                'LogitAdjustedLinear', 'NCMLinear', 'TDELinear', 'TauNormLinear'),
     'mmcausal.models.losses': ('ClassBalancedLoss', 'ClassPriorLoss', 'DeferredReweightingLoss', 'EqualizationLoss',
@@ -19,8 +19,10 @@ MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.models.backbones': ('ResNet10', 'ResNet32', 'SmallConvNet', 'TwinBackbone', 'TwinResNeXt'),
     'mmcausal.models.heads': ('CenteredHead', 'ClassifierHead', 'DeconfoundHead', 'OLTRHead'),
     'mmcausal.models.classifiers': ('BBNClassifier', 'FineTunedClassifier', 'StageTwoClassifier'),
-    'mmcausal.models.roi_heads': ('CascadeTDEMixin', 'TDECascadeRoIHead', 'TDEHybridTaskCascadeRoIHead',
-                                  'TDERoIHeadMixin', 'TDEStandardRoIHead'),
+    'mmcausal.models.roi_heads': ('CascadeTDEMixin', 'StandardTDEMixin', 'TDECascadeRoIHead', 'TDEDoubleHeadRoIHead',
+                                  'TDEDynamicRoIHead', 'TDEGridRoIHead', 'TDEHybridTaskCascadeRoIHead',
+                                  'TDEMaskScoringRoIHead', 'TDEPISARoIHead', 'TDEPointRendRoIHead', 'TDERoIHeadMixin',
+                                  'TDESCNetRoIHead', 'TDEStandardRoIHead', 'TDETridentRoIHead'),
     'mmcausal.models.tta.tde_classifier_tta': ('TDEClassifierTTA', ),
     'mmcausal.models.tta.tde_detector_tta': ('TDEDetectorTTA', 'enable_detector_tde'),
     'mmcausal.hooks': ('ChannelsLastHook', 'CheckpointCheckHook', 'ClassMeansHook', 'ClassPriorHook',

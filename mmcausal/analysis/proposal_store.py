@@ -1,7 +1,7 @@
 """On-disk store of a detector's proposals, so that alpha can be swept without running the network again."""
 import contextlib
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, TypedDict, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple, TypedDict, Union
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,13 @@ from mmcausal.hosts import require_host
 require_host('mmdet')
 
 from mmdet.models.detectors import TwoStageDetector  # noqa: E402
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead, TridentRoIHead  # noqa: E402
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead  # noqa: E402
 
-from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin, box_heads, class_probs, class_scores  # noqa: E402
+from mmcausal.models.roi_heads.support import box_heads  # noqa: E402
+from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin, class_probs, class_scores  # noqa: E402
+
+BoxPredictions = Union[Tensor, Tuple[Tensor, ...]]  # SABLHead has two for each box
 
 
 class Proposals(TypedDict):
@@ -25,14 +29,19 @@ class Proposals(TypedDict):
     """
     features: List[Tensor]
     rois: Optional[Tensor]
-    bbox_pred: Optional[Tensor]
+    bbox_pred: Optional[BoxPredictions]
     img_meta: dict
 
 
 def check_alpha_free_boxes(roi_head: BaseRoIHead) -> None:
-    """Raise ``ValueError`` if the boxes of later stages depend on alpha, so that they cannot be stored."""
+    """Raise ``ValueError`` if the boxes depend on alpha or on more than the box heads: they cannot be stored."""
     if not isinstance(roi_head, TDERoIHeadMixin):
         raise ValueError(f'needs a RoI head with TDE, but got {type(roi_head).__name__}; enable_detector_tde makes one')
+    finds_boxes = type(roi_head).predict_bbox in (  # type: ignore[attr-defined]
+        StandardRoIHead.predict_bbox, CascadeRoIHead.predict_bbox)
+    if not finds_boxes or isinstance(roi_head, TridentRoIHead):
+        raise ValueError(f'{type(roi_head).__name__} finds its boxes after the box head, so its proposals cannot be '
+                         'stored; test each alpha with tools/test.py')
     heads = box_heads(roi_head)
     if len(heads) > 1 and not all(head.reg_class_agnostic for head in heads):
         raise ValueError('a cascade with class-specific boxes refines the box of the first class by TDE, so its '
@@ -50,8 +59,13 @@ def without_masks(roi_head: BaseRoIHead) -> Iterator[None]:
         roi_head.mask_head = mask_head
 
 
+def _moved(bbox_pred: BoxPredictions, device: Union[str, torch.device]) -> BoxPredictions:
+    """Return the predictions of a box branch on a device."""
+    return bbox_pred.to(device) if isinstance(bbox_pred, Tensor) else tuple(part.to(device) for part in bbox_pred)
+
+
 @contextlib.contextmanager
-def recorded_box_branch(roi_head: BaseRoIHead) -> Iterator[Dict[str, List[Tensor]]]:
+def recorded_box_branch(roi_head: BaseRoIHead) -> Iterator[Dict[str, list]]:
     """Record the box branch of every forward pass within this context, on the CPU.
 
     Yields:
@@ -61,7 +75,7 @@ def recorded_box_branch(roi_head: BaseRoIHead) -> Iterator[Dict[str, List[Tensor
     heads = box_heads(roi_head)
     extractor = roi_head.bbox_roi_extractor
     last_extractor = extractor[-1] if isinstance(extractor, nn.ModuleList) else extractor
-    record: Dict[str, List[Tensor]] = dict(features=[], rois=[], bbox_pred=[])
+    record: Dict[str, list] = dict(features=[], rois=[], bbox_pred=[])
     with contextlib.ExitStack() as stack:
         for head in heads:
             stack.callback(head.fc_cls.register_forward_pre_hook(
@@ -69,7 +83,7 @@ def recorded_box_branch(roi_head: BaseRoIHead) -> Iterator[Dict[str, List[Tensor
         stack.callback(last_extractor.register_forward_pre_hook(
             lambda _, args: record['rois'].append(args[1].cpu())).remove)
         stack.callback(heads[-1].register_forward_hook(
-            lambda _, args, outputs: record['bbox_pred'].append(outputs[1].cpu())).remove)
+            lambda _, args, outputs: record['bbox_pred'].append(_moved(outputs[1], 'cpu'))).remove)
         yield record
 
 
@@ -111,7 +125,7 @@ def detect_again(detector: TwoStageDetector, proposals: Proposals, alpha: float)
         stages.append(class_probs(head, head.fc_cls(features.float().to(device))))
     scores = class_scores(heads[-1], torch.stack(stages).mean(0))
     result, = heads[-1].predict_by_feat((proposals['rois'].to(device), ), (scores, ),
-                                        (proposals['bbox_pred'].to(device), ), [proposals['img_meta']],
+                                        (_moved(proposals['bbox_pred'], device), ), [proposals['img_meta']],
                                         rcnn_test_cfg=roi_head.test_cfg, rescale=True)
     return {key: result[key].cpu() for key in ('bboxes', 'scores', 'labels')}
 

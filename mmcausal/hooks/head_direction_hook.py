@@ -9,7 +9,8 @@ from mmcausal.checks import is_number
 from mmcausal.datasets.class_counts import classes_of
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
 from mmcausal.hooks.utils import modules_of_type, unwrap
-from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, TDELinear
+from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, NCMLinear, TDELinear
+from mmcausal.models.tde_support import check_tde
 from mmcausal.registry import HOOKS
 
 
@@ -32,9 +33,9 @@ class HeadDirectionHook(CheckpointCheckHook):
             are about to change. A resumed training always keeps it.
 
     Raises:
-        ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear`` or with other classes
-            than the training data; several optimisers, or one without a momentum. Before a test, see
-            :class:`CheckpointCheckHook`.
+        ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear``, or with one that has
+            no TDE (:func:`mmcausal.models.tde_support.check_tde`) or other classes than the training data; several
+            optimisers, or one without a momentum. Before a test, see :class:`CheckpointCheckHook`.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]``
@@ -57,6 +58,10 @@ class HeadDirectionHook(CheckpointCheckHook):
             raise ValueError('HeadDirectionHook needs a model with a TDELinear such as DeconfoundLinear, e.g. in the '
                              "head dict(type='mmcausal.DeconfoundHead'), but got "
                              f'{type(unwrap(runner.model)).__name__}')
+        for name, layer in unwrap(runner.model).named_modules():
+            # Class means are not trained, and as the memory of OLTRHead they yield no logits
+            if isinstance(layer, TDELinear) and not isinstance(layer, NCMLinear):
+                check_tde(unwrap(runner.model), name)
         self._check_classes(getattr(runner, 'train_dataloader', None))
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError('HeadDirectionHook follows the steps of one optimiser, but got an OptimWrapperDict of '

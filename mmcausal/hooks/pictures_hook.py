@@ -12,9 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 from mmcausal.checks import check_integer
 from mmcausal.evaluation.shot_accuracy import shot_groups
-from mmcausal.hooks.utils import modules_of_type, unwrap
+from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import is_installed
 from mmcausal.models.layers import TDELinear
+from mmcausal.models.tde_support import check_tde
 from mmcausal.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class PicturesHook(Hook):
     Raises:
         ImportError: At construction, without torchmetrics and Matplotlib.
         ValueError: At construction, an interval below 1 or overlapping shot groups. Before the first batch, a model
-            without exactly one :class:`mmcausal.models.TDELinear`, or a dataset without ``metainfo['class_counts']``.
+            without exactly one :class:`mmcausal.models.TDELinear`, or with one that has no TDE, or a dataset without
+            ``metainfo['class_counts']``.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.PicturesHook', interval=10)]``
@@ -64,12 +66,13 @@ class PicturesHook(Hook):
         self._start(runner, runner.test_dataloader.dataset)
 
     def _start(self, runner: Runner, dataset: BaseDataset) -> None:
-        layers = modules_of_type(runner.model, TDELinear)
+        layers = {name: layer for name, layer in unwrap(runner.model).named_modules() if isinstance(layer, TDELinear)}
         if len(layers) != 1:
             raise ValueError(f'PicturesHook needs a model with one TDELinear, but got {len(layers)}')
+        check_tde(unwrap(runner.model), *layers)
         if 'class_counts' not in dataset.metainfo:
             raise ValueError(f"PicturesHook needs metainfo['class_counts'], but this {type(dataset).__name__} lacks it")
-        self.layer, self.dataset, self._samples = layers[0], dataset, []
+        (self.layer, ), self.dataset, self._samples = layers.values(), dataset, []
         self._handle = self.layer.register_forward_pre_hook(self._remember)
 
     def _remember(self, layer: TDELinear, args: Tuple[Tensor]) -> None:

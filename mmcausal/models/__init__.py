@@ -6,8 +6,9 @@ from mmcausal.models.deployed_classifier import DeployedClassifier
 from mmcausal.models.enable_tde import enable_tde
 from mmcausal.models.layers import *  # noqa: F403
 from mmcausal.models.losses import *  # noqa: F403
+from mmcausal.models.tde_support import check_tde
 
-__all__ = ['DeployedClassifier', 'enable_tde', *layers.__all__, *losses.__all__]
+__all__ = ['DeployedClassifier', 'check_tde', 'enable_tde', *layers.__all__, *losses.__all__]
 
 if is_usable('mmengine'):
     from torch import nn

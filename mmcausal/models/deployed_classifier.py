@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmcausal import functional
 from mmcausal.models.layers import TDELinear
+from mmcausal.models.tde_support import check_tde
 
 
 class FoldedLinear(nn.Module):
@@ -34,20 +35,26 @@ class DeployedClassifier(nn.Module):
     """Images to logits, with the normalisation of the data preprocessor inside.
 
     Args:
-        classifier: A trained classifier of MMPretrain with a :class:`TDELinear` as ``head.fc``. It does not change.
+        classifier: A trained classifier of MMPretrain with a :class:`TDELinear` in its head. It does not change.
+        name: Name of this layer within the classifier.
 
     Raises:
-        ValueError: Another classifier layer, or one that was not loaded, because its checkpoint has other classes.
+        ValueError: Another classifier layer, one that has no TDE, or one that was not loaded, because its checkpoint has
+            other classes.
         RuntimeError: TDE without a head direction.
     """
 
-    def __init__(self, classifier: nn.Module) -> None:
+    def __init__(self, classifier: nn.Module, name: str = 'head.fc') -> None:
         super().__init__()
-        layer = classifier.head.fc
+        check_tde(classifier, name)
+        layer = classifier.get_submodule(name)
+        if not name.startswith('head.'):
+            raise ValueError(f'name must be that of a layer of the head, but got {name!r}')
         if not isinstance(layer, TDELinear):
-            raise ValueError(f'head.fc must be a TDELinear, but got a {type(layer).__name__}; enable_tde makes one')
+            raise ValueError(f'{name} must be a TDELinear, but got a {type(layer).__name__}; enable_tde makes one')
         self.backbone, self.neck, self.head = classifier.backbone, classifier.neck, copy.deepcopy(classifier.head)
-        self.head.fc = FoldedLinear(layer)
+        parent, _, attribute = name.rpartition('.')
+        setattr(self.get_submodule(parent), attribute, FoldedLinear(layer))
         preprocessor = classifier.data_preprocessor
         is_normalized = getattr(preprocessor, '_enable_normalize', False)
         self.register_buffer('mean', preprocessor.mean if is_normalized else torch.zeros(1, 1, 1))

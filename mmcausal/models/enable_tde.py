@@ -5,6 +5,7 @@ from torch import nn
 
 from mmcausal.hosts import is_installed
 from mmcausal.models.layers import Alpha, DeconfoundLinear, TDELinear, check_alpha
+from mmcausal.models.tde_support import check_tde
 
 Layer = TypeVar('Layer', bound=DeconfoundLinear)
 # What a test pipeline yields: inputs and data samples
@@ -19,7 +20,7 @@ def enable_tde(model: nn.Module, alpha: Alpha, classifier: str = 'head.fc') -> T
     before. Its head direction is that of the whole feature (K = 1).
 
     Raises:
-        ValueError: No such layer, or a layer that is neither linear nor cosine.
+        ValueError: A layer that has no TDE, see :func:`mmcausal.models.tde_support.check_tde`.
 
     Example:
         >>> import torch
@@ -31,10 +32,8 @@ def enable_tde(model: nn.Module, alpha: Alpha, classifier: str = 'head.fc') -> T
         torch.Size([8, 10])
     """
     alpha = check_alpha(alpha)
-    try:
-        layer = model.get_submodule(classifier)
-    except AttributeError as error:
-        raise ValueError(f'classifier={classifier!r} is not a layer of {type(model).__name__}: {error}') from error
+    check_tde(model, classifier)
+    layer = model.get_submodule(classifier)
     if isinstance(layer, TDELinear):
         layer.alpha = alpha
         return layer
@@ -54,7 +53,8 @@ def as_deconfound_linear(layer: nn.Module, name: str) -> DeconfoundLinear:
                          'the argument classifier to the name of the layer')
     if layer.k != 1 or not (layer.feature_norm and layer.weight_norm):
         raise ValueError(f'TDE needs a NormProduct with k=1, feature_norm=True and weight_norm=True, but {name!r} has '
-                         f'k={layer.k}, feature_norm={layer.feature_norm}, weight_norm={layer.weight_norm}')
+                         f'k={layer.k}, feature_norm={layer.feature_norm}, weight_norm={layer.weight_norm}; use '
+                         'ArcFaceClsHead with num_subcenters=1')
     # tau = 1: ArcFaceClsHead scales the cosines of this layer itself.
     return share_parameters(layer, DeconfoundLinear, normalizer='cosine', tau=1.)
 

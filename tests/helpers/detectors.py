@@ -7,7 +7,8 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
 from helpers.commands import CONFIGS
-from mmcausal.models.roi_heads.tde_roi_heads import box_heads, class_probs
+from mmcausal.models.roi_heads.support import box_heads
+from mmcausal.models.roi_heads.tde_roi_heads import class_probs
 from mmcausal.registry import MODELS
 
 NUM_CLASSES = 6

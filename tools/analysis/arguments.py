@@ -91,8 +91,8 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, metrics: Optional[Seque
 
 def classifier_from(args: argparse.Namespace, name: str) -> Tuple[Runner, TDELinear]:
     """Load the classifier of ``args``, with its layer ready for TDE."""
-    runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, name)
     with plain_errors():
+        runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, name)
         return runner, load_classifier(runner, args.classifier)
 
 

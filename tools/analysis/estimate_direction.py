@@ -23,6 +23,7 @@ from mmcausal.class_prior import TakesClassCounts
 from mmcausal.hooks.class_prior_hook import give_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.models import TDELinear, enable_tde
+from mmcausal.models.tde_support import is_detector
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,11 +58,11 @@ def main() -> None:
     with plain_errors():
         check_fit(args, state, layers)
     # Detectors pad their labels only in training; classifiers would mix theirs.
-    is_detector = hasattr(model, 'roi_head')
+    pads_labels = is_detector(model)
     # One pass, also with samplers that never end
     batches = itertools.islice(dataloader, len(dataloader))
     for batch in track_iter_progress((batches, len(dataloader))):
-        model(**model.data_preprocessor(batch, is_detector), mode='loss')
+        model(**model.data_preprocessor(batch, pads_labels), mode='loss')
         if args.momentum is not None:
             update_all(layers, args.momentum)
     if args.momentum is None:
@@ -81,7 +82,7 @@ def main() -> None:
 
 def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, TDELinear]:
     """Return the classifiers of a model by name, ready for TDE."""
-    if not hasattr(model, 'roi_head'):
+    if not is_detector(model):
         return {classifier: enable_tde(model, 0., classifier)}
     from mmcausal.models import enable_detector_tde
     layers = enable_detector_tde(model, 0.)

@@ -199,8 +199,8 @@ def draw(points: List[Dict[str, float]], marks: Dict[str, float], path: Path) ->
 
 def main() -> None:
     args = parse_args()
-    runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
     with plain_errors():
+        runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
         layers = enable_detector_tde(runner.model, 1.)
         check_alpha_free_boxes(runner.model.roi_head)
         load_weights(runner)

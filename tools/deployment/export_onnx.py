@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='.onnx file')
+    parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=float, help="alpha of TDE; default: the config's, 0 for a stock classifier")
     parser.add_argument('--image-size', type=int, nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
                         help='size of the network input, e.g. 224 224; only the batch size stays free')
@@ -46,7 +47,7 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     model = MODELS.build(cfg.model)
     alpha = cfg.model.head.get('alpha', 0.) if args.alpha is None else args.alpha
-    enable_tde(model, alpha)
+    enable_tde(model, alpha, args.classifier)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
     own = {name: shape for name, shape in shapes_of(model.state_dict()).items()
@@ -61,7 +62,7 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 def main() -> None:
     args = parse_args()
     try:
-        deployed = DeployedClassifier(load_classifier(args)).eval()
+        deployed = DeployedClassifier(load_classifier(args), args.classifier).eval()
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()

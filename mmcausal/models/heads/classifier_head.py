@@ -3,6 +3,7 @@ from typing import Optional, Union
 
 from mmpretrain.models import LinearClsHead
 
+from mmcausal.models.tde_support import check_softmax_loss
 from mmcausal.registry import MODELS
 
 
@@ -16,6 +17,9 @@ class ClassifierHead(LinearClsHead):
         classifier: Config of the layer without its two sizes, e.g. ``dict(type='mmcausal.TauNormLinear')``.
         init_cfg: ``None`` by default, unlike the host's: the layer initialises itself.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of ``LinearClsHead``.
+
+    Raises:
+        ValueError: A loss on sigmoids.
     """
 
     def __init__(self,
@@ -26,3 +30,4 @@ class ClassifierHead(LinearClsHead):
                  **kwargs: Union[dict, int, tuple, bool]) -> None:
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         self.fc = MODELS.build(dict(classifier, in_features=in_channels, out_features=num_classes))
+        check_softmax_loss(self)

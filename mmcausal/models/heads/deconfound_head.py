@@ -1,8 +1,6 @@
 """The de-confounded classifier as a head of MMPretrain."""
 from typing import Optional, Union
 
-from mmpretrain.models.losses import FocalLoss
-
 from mmcausal.models.heads.classifier_head import ClassifierHead
 from mmcausal.models.layers import Alpha
 from mmcausal.registry import MODELS
@@ -43,6 +41,3 @@ class DeconfoundHead(ClassifierHead):
         classifier = dict(type='mmcausal.DeconfoundLinear', num_heads=num_heads, tau=tau, gamma=gamma,
                           normalizer=normalizer, alpha=alpha, init_length=init_length)
         super().__init__(num_classes, in_channels, classifier, init_cfg=init_cfg, **kwargs)
-        if any(getattr(loss, 'use_sigmoid', False) or isinstance(loss, FocalLoss) for loss in self.modules()):
-            raise ValueError('DeconfoundHead needs a loss on the softmax over classes, but '
-                             f'{type(self.loss_module).__name__} takes sigmoids')

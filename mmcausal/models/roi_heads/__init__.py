@@ -5,12 +5,23 @@ require_host('mmdet')
 
 from mmcausal.models.roi_heads.tde_roi_heads import (
     CascadeTDEMixin,
+    StandardTDEMixin,
     TDECascadeRoIHead,
+    TDEDoubleHeadRoIHead,
+    TDEDynamicRoIHead,
+    TDEGridRoIHead,
     TDEHybridTaskCascadeRoIHead,
+    TDEMaskScoringRoIHead,
+    TDEPISARoIHead,
+    TDEPointRendRoIHead,
     TDERoIHeadMixin,
+    TDESCNetRoIHead,
     TDEStandardRoIHead,
+    TDETridentRoIHead,
 )
 
 __all__ = [
-    'CascadeTDEMixin', 'TDECascadeRoIHead', 'TDEHybridTaskCascadeRoIHead', 'TDERoIHeadMixin', 'TDEStandardRoIHead'
+    'CascadeTDEMixin', 'StandardTDEMixin', 'TDECascadeRoIHead', 'TDEDoubleHeadRoIHead', 'TDEDynamicRoIHead',
+    'TDEGridRoIHead', 'TDEHybridTaskCascadeRoIHead', 'TDEMaskScoringRoIHead', 'TDEPISARoIHead',
+    'TDEPointRendRoIHead', 'TDERoIHeadMixin', 'TDESCNetRoIHead', 'TDEStandardRoIHead', 'TDETridentRoIHead'
 ]

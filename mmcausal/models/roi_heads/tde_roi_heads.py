@@ -1,17 +1,15 @@
 """RoI heads for MMDetection with de-confounded classifiers and TDE inference."""
-import copy
 from typing import ContextManager, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
-from mmdet.models.losses import SeesawLoss
-from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead
-from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+from mmdet.models import roi_heads as host
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.samplers import SamplingResult
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
 from mmcausal.models.layers import DetectionDeconfoundLinear
+from mmcausal.models.roi_heads.support import box_heads, check_box_head, check_settings
 from mmcausal.registry import MODELS
 
 BBoxHeads = Union[dict, List[dict]]
@@ -51,54 +49,34 @@ def class_scores(bbox_head: BBoxHead, probs: Tensor) -> Tensor:
     return torch.cat([log_probs[:, :-1], log_foreground, log_probs[:, -1:]], dim=1)
 
 
-def box_heads(roi_head: BaseRoIHead) -> List[BBoxHead]:
-    """Return the box heads of a RoI head, one per stage."""
-    heads = roi_head.bbox_head
-    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
-
-
-def check_classifier(bbox_head: BBoxHead, classifier: nn.Module) -> None:
-    """Raise ``ValueError`` unless the head can infer by TDE with the classifier; set its ``num_background``."""
-    loss = bbox_head.loss_cls
-    name = type(loss).__name__
-    if not isinstance(classifier, DetectionDeconfoundLinear):
-        raise ValueError(f'TDE needs a DetectionDeconfoundLinear as classifier, but {type(bbox_head).__name__} made a '
-                         f'{type(classifier).__name__}')
-    if getattr(loss, 'use_sigmoid', False):
-        raise ValueError(f'TDE needs a softmax over classes and background, but {name} has use_sigmoid=True; the '
-                         'background of independent sigmoids has no logit that could be exempted')
-    num_background = classifier.out_features - bbox_head.num_classes
-    is_seesaw = isinstance(loss, SeesawLoss)
-    if bbox_head.custom_activation != is_seesaw:
-        raise ValueError(f'TDE needs the softmax of the logits, but {name} has an activation of its own '
-                         '(custom_activation); among these, only SeesawLoss is supported')
-    if num_background != (2 if is_seesaw else 1):
-        raise ValueError(f'TDE works with losses on C + 1 logits and with SeesawLoss, but {name} needs '
-                         f'{classifier.out_features} logits for {bbox_head.num_classes} classes')
-    classifier.num_background = num_background
+def set_classifier(bbox_head: BBoxHead, classifier: DetectionDeconfoundLinear) -> None:
+    """Give a box head this classifier, and tell it how many of its logits are the background's."""
+    classifier.num_background = classifier.out_features - bbox_head.num_classes
+    bbox_head.fc_cls = classifier
 
 
 class TDERoIHeadMixin:
     """De-confounded classifiers in a RoI head of MMDetection.
 
     Args:
-        bbox_head: Config of the box head, or a list with one per stage. Its ``cls_predictor_cfg`` is replaced.
+        bbox_head: Config of the box head, or a list with one per stage. Its linear classifier ``fc_cls`` is replaced.
         classifier: Arguments of :class:`DetectionDeconfoundLinear`: ``alpha``, ``num_heads``, ``tau``, ``gamma``,
             ``normalizer``, ``exempt_background``.
         **kwargs: Arguments of the host's RoI head.
 
     Raises:
-        ValueError: A loss that is not a softmax over the classes and one background, or arguments out of range.
+        ValueError: A loss that is not a softmax over the classes and one background, settings of another RoI head of
+            the host, or arguments out of range.
     """
 
     def __init__(self, *args: dict, bbox_head: BBoxHeads, classifier: Optional[dict] = None,
                  **kwargs: Union[dict, list, None]) -> None:
-        bbox_head = copy.deepcopy(bbox_head)
-        for cfg in bbox_head if isinstance(bbox_head, list) else [bbox_head]:
-            cfg['cls_predictor_cfg'] = dict(classifier or {}, type='mmcausal.DetectionDeconfoundLinear')
+        check_settings(type(self), dict(kwargs, bbox_head=bbox_head))
         super().__init__(*args, bbox_head=bbox_head, **kwargs)  # type: ignore[call-arg]
         for head in box_heads(self):
-            check_classifier(head, head.fc_cls)
+            check_box_head(head)
+            stock = head.fc_cls
+            set_classifier(head, DetectionDeconfoundLinear(stock.in_features, stock.out_features, **(classifier or {})))
 
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
         """Same as PyTorch's, except that a checkpoint with other stages is an error.
@@ -146,8 +124,17 @@ class CascadeTDEMixin(TDERoIHeadMixin):
         return rois, list(scores.split(num_proposals_per_img)), bbox_preds
 
 
+class StandardTDEMixin(TDERoIHeadMixin):
+    """One stage: Faster and Mask R-CNN and the RoI heads that derive from theirs."""
+
+    def bbox_loss(self, x: Tuple[Tensor], sampling_results: List[SamplingResult], *args: object,
+                  **kwargs: object) -> dict:
+        with observing_foreground(self.bbox_head, sampling_results):  # type: ignore[attr-defined]
+            return super().bbox_loss(x, sampling_results, *args, **kwargs)  # type: ignore[misc]
+
+
 @MODELS.register_module()
-class TDECascadeRoIHead(CascadeTDEMixin, CascadeRoIHead):
+class TDECascadeRoIHead(CascadeTDEMixin, host.CascadeRoIHead):
     """Same as MMDetection's ``CascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage.
 
     Example:
@@ -159,14 +146,56 @@ class TDECascadeRoIHead(CascadeTDEMixin, CascadeRoIHead):
 
 
 @MODELS.register_module()
-class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, HybridTaskCascadeRoIHead):
+class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, host.HybridTaskCascadeRoIHead):
     """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage."""
 
 
 @MODELS.register_module()
-class TDEStandardRoIHead(TDERoIHeadMixin, StandardRoIHead):
+class TDESCNetRoIHead(CascadeTDEMixin, host.SCNetRoIHead):
+    """Same as MMDetection's ``SCNetRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage."""
+
+
+@MODELS.register_module()
+class TDEStandardRoIHead(StandardTDEMixin, host.StandardRoIHead):
     """Same as MMDetection's ``StandardRoIHead`` of Faster and Mask R-CNN, with :class:`TDERoIHeadMixin`."""
 
-    def bbox_loss(self, x: Tuple[Tensor], sampling_results: List[SamplingResult]) -> dict:
-        with observing_foreground(self.bbox_head, sampling_results):
-            return super().bbox_loss(x, sampling_results)
+
+@MODELS.register_module()
+class TDEDoubleHeadRoIHead(StandardTDEMixin, host.DoubleHeadRoIHead):
+    """Same as MMDetection's ``DoubleHeadRoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+@MODELS.register_module()
+class TDEDynamicRoIHead(StandardTDEMixin, host.DynamicRoIHead):
+    """Same as MMDetection's ``DynamicRoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+@MODELS.register_module()
+class TDEGridRoIHead(StandardTDEMixin, host.GridRoIHead):
+    """Same as MMDetection's ``GridRoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+@MODELS.register_module()
+class TDEMaskScoringRoIHead(StandardTDEMixin, host.MaskScoringRoIHead):
+    """Same as MMDetection's ``MaskScoringRoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+@MODELS.register_module()
+class TDEPISARoIHead(StandardTDEMixin, host.PISARoIHead):
+    """Same as MMDetection's ``PISARoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+@MODELS.register_module()
+class TDEPointRendRoIHead(StandardTDEMixin, host.PointRendRoIHead):
+    """Same as MMDetection's ``PointRendRoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+@MODELS.register_module()
+class TDETridentRoIHead(StandardTDEMixin, host.TridentRoIHead):
+    """Same as MMDetection's ``TridentRoIHead``, with :class:`TDERoIHeadMixin`."""
+
+
+# RoI head of the host: ours, which derives from a mixin and from it
+TDE_ROI_HEADS = {head.__bases__[1]: head for head in (
+    TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDESCNetRoIHead, TDEStandardRoIHead, TDEDoubleHeadRoIHead,
+    TDEDynamicRoIHead, TDEGridRoIHead, TDEMaskScoringRoIHead, TDEPISARoIHead, TDEPointRendRoIHead, TDETridentRoIHead)}

@@ -28,7 +28,7 @@ class TDEClassifierTTA(AverageClsScoreTTA):
         data_preprocessor: As in MMEngine's ``BaseTTAModel``.
 
     Raises:
-        ValueError: At construction, for an alpha out of range or a layer that is neither linear nor cosine.
+        ValueError: At construction, for an alpha out of range or a classifier without TDE.
         RuntimeError: At the first batch, if the checkpoint has no head direction.
 
     Example:

@@ -12,19 +12,11 @@ require_host('mmdet')
 
 from mmdet.models import DetTTAModel  # noqa: E402
 from mmdet.models.layers import NormedLinear  # noqa: E402
-from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead, StandardRoIHead  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 
-from mmcausal.models import roi_heads  # noqa: E402
-from mmcausal.models.roi_heads.tde_roi_heads import box_heads, check_classifier  # noqa: E402
-
-# host's RoI head: ours
-TDE_ROI_HEADS = {
-    CascadeRoIHead: roi_heads.TDECascadeRoIHead,
-    HybridTaskCascadeRoIHead: roi_heads.TDEHybridTaskCascadeRoIHead,
-    StandardRoIHead: roi_heads.TDEStandardRoIHead,
-}
+from mmcausal.models.roi_heads.support import box_heads, check_box_head  # noqa: E402
+from mmcausal.models.roi_heads.tde_roi_heads import TDE_ROI_HEADS, TDERoIHeadMixin, set_classifier  # noqa: E402
 
 
 def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeconfoundLinear]:
@@ -39,22 +31,32 @@ def enable_detector_tde(detector: nn.Module, alpha: Alpha) -> List[DetectionDeco
     """
     alpha = check_alpha(alpha)
     roi_head = getattr(detector, 'roi_head', None)
-    if not isinstance(roi_head, roi_heads.TDERoIHeadMixin):
+    if not isinstance(roi_head, TDERoIHeadMixin):
         if type(roi_head) not in TDE_ROI_HEADS:
-            raise ValueError(f'TDE needs a roi_head of type {sorted(t.__name__ for t in TDE_ROI_HEADS)}, but this '
-                             f'{type(detector).__name__} has {type(roi_head).__name__}')
+            raise ValueError(_without_tde(detector))
         bbox_heads = box_heads(roi_head)
         # Convert all of them, or none.
+        for bbox_head in bbox_heads:
+            check_box_head(bbox_head)
         layers = [as_detection_linear(bbox_head.fc_cls) for bbox_head in bbox_heads]
-        for bbox_head, layer in zip(bbox_heads, layers):
-            check_classifier(bbox_head, layer)
         roi_head.__class__ = TDE_ROI_HEADS[type(roi_head)]
         for bbox_head, layer in zip(bbox_heads, layers):
-            bbox_head.fc_cls = layer
+            set_classifier(bbox_head, layer)
     classifiers = [bbox_head.fc_cls for bbox_head in box_heads(roi_head)]
     for classifier in classifiers:
         classifier.alpha = alpha
     return classifiers
+
+
+def _without_tde(detector: nn.Module) -> str:
+    """Return the sentence for a detector whose RoI head, if it has one, has no TDE."""
+    roi_head, name = getattr(detector, 'roi_head', None), type(detector).__name__
+    if roi_head is None:
+        return (f'TDE needs a softmax over classes and background in the roi_head of a two-stage detector, but {name} '
+                'has no roi_head; use a detector such as Faster R-CNN')
+    stock = ', '.join(sorted(head.__name__ for head in TDE_ROI_HEADS))
+    return (f'TDE has no RoI head for the {type(roi_head).__name__} of this {name}; use one of {stock}, or derive '
+            'yours from mmcausal.StandardTDEMixin or CascadeTDEMixin and your RoI head')
 
 
 def as_detection_linear(layer: nn.Module) -> DetectionDeconfoundLinear:

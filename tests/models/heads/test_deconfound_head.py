@@ -33,7 +33,10 @@ def test_head_initialises_itself_and_builds_from_any_registry():
 
 
 @pytest.mark.parametrize('loss', [dict(type='CrossEntropyLoss', use_sigmoid=True), dict(type='FocalLoss')])
-def test_losses_on_sigmoids_are_refused(loss):
+@pytest.mark.parametrize('head', [HEAD, dict(HEAD, type='mmcausal.ClassifierHead',
+                                             classifier=dict(type='mmcausal.TauNormLinear'))])
+def test_losses_on_sigmoids_are_refused(loss, head):
     init_default_scope('mmpretrain')
-    with pytest.raises(ValueError, match=f"needs a loss on the softmax .* {loss['type']} takes sigmoids"):
-        MODELS.build(dict(HEAD, loss=loss))
+    for loss_module in (loss, dict(type='mmcausal.ClassBalancedLoss', loss=loss)):
+        with pytest.raises(ValueError, match=f"needs a loss on the softmax .* {loss['type']} takes sigmoids.*; use a"):
+            MODELS.build(dict(head, loss=loss_module))

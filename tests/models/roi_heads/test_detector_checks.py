@@ -25,7 +25,7 @@ def test_any_loss_on_softmax_logits():
 
 
 @pytest.mark.parametrize('loss, words', [
-    (dict(type='CrossEntropyLoss', use_sigmoid=True), 'needs a softmax .* CrossEntropyLoss has use_sigmoid=True'),
+    (dict(type='CrossEntropyLoss', use_sigmoid=True), 'needs a softmax .* CrossEntropyLoss takes sigmoids'),
     (dict(type='EQLV2Loss', num_classes=NUM_CLASSES), 'EQLV2Loss'),
     (dict(type='CrossEntropyCustomLoss', use_sigmoid=False, num_classes=NUM_CLASSES), 'activation of its own'),
 ])

@@ -1,0 +1,115 @@
+"""Which detectors, RoI heads, box heads and losses have TDE: a sentence for each that has none."""
+import inspect
+from typing import Iterator, List, Set, Tuple, Type
+
+from mmdet.models import roi_heads as host
+from mmdet.models.losses import SeesawLoss
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from torch import nn
+
+from mmcausal.models.tde_support import sigmoid_loss
+
+HOST_ROI_HEADS = [component for component in vars(host).values()
+                  if isinstance(component, type) and issubclass(component, BaseRoIHead)]
+# Their box heads are not one linear classifier with a softmax on the features of a proposal
+WITHOUT_TDE = ('MultiInstanceRoIHead', 'SparseRoIHead')
+# Entries of a config that belong to one RoI head of the host, beside the arguments of its constructor
+MARKS = {
+    'dynamic_rcnn': 'DynamicRoIHead',
+    'isr': 'PISARoIHead',
+    'carl': 'PISARoIHead',
+    'ScoreHLRSampler': 'PISARoIHead',
+    'DoubleConvFCBBoxHead': 'DoubleHeadRoIHead',
+    'MultiInstanceBBoxHead': 'MultiInstanceRoIHead',
+    'DIIHead': 'SparseRoIHead',
+}
+
+
+def box_heads(roi_head: BaseRoIHead) -> List[BBoxHead]:
+    """Return the box heads of a RoI head, one per stage."""
+    heads = roi_head.bbox_head
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+
+
+def check_settings(roi_head: Type[BaseRoIHead], settings: dict) -> None:
+    """Raise ``ValueError`` for settings of another RoI head of the host, which would be lost or fail at the first step.
+
+    Args:
+        roi_head: Class of the RoI head.
+        settings: Arguments of its constructor.
+    """
+    if not settings['bbox_head']:
+        raise ValueError(f'{roi_head.__name__} needs a bbox_head, the head with the classifier, but got '
+                         f'{settings["bbox_head"]!r}')
+    for setting, owners in _settings_of_others(roi_head, settings):
+        ours = [f'mmcausal.TDE{owner}' for owner in owners if owner not in WITHOUT_TDE]
+        advice = f'; use {" or ".join(ours)}' if ours else \
+            ' and has no TDE; use mmcausal.TDEStandardRoIHead with a Shared2FCBBoxHead'
+        raise ValueError(f'{roi_head.__name__} does not use {setting!r}, which belongs to {" or ".join(owners)}'
+                         f'{advice}')
+
+
+def _settings_of_others(roi_head: Type[BaseRoIHead], settings: dict) -> Iterator[Tuple[str, List[str]]]:
+    """Yield the settings that belong to other RoI heads of the host, and the names of these."""
+    unknown = [name for name in settings if name not in _arguments(roi_head)]
+    for name in unknown:
+        owners = [head for head in HOST_ROI_HEADS if name in _arguments(head)]
+        owners = [head for head in owners if set(unknown) <= _arguments(head)] or owners
+        if owners:  # the most general of them
+            yield name, [head.__name__ for head in owners if not set(head.__mro__[1:]) & set(owners)]
+    for mark in _marks(settings):
+        if MARKS[mark] not in {base.__name__ for base in roi_head.__mro__}:
+            yield mark, [MARKS[mark]]
+
+
+def _arguments(component: type) -> Set[str]:
+    """Return the names of the arguments that a class and its bases accept."""
+    return {name for base in component.__mro__ if '__init__' in vars(base)
+            for name in inspect.signature(vars(base)['__init__']).parameters}
+
+
+def _marks(settings: object) -> Iterator[str]:
+    """Yield the marks among the keys and types of nested settings."""
+    if isinstance(settings, (list, tuple)):
+        for entry in settings:
+            yield from _marks(entry)
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            name = getattr(value, '__name__', str(value)).split('.')[-1] if key == 'type' else key
+            if name in MARKS:
+                yield name
+            yield from _marks(value)
+
+
+def check_box_head(bbox_head: BBoxHead) -> None:
+    """Raise ``ValueError`` unless a box head has one linear classifier on a softmax that TDE can replace."""
+    layer, name = getattr(bbox_head, 'fc_cls', None), type(bbox_head).__name__
+    if not isinstance(layer, nn.Linear):
+        raise ValueError(f'TDE needs a box head with one linear classifier fc_cls, but that of {name} is '
+                         f'{type(layer).__name__}; use a Shared2FCBBoxHead')
+    sigmoids, loss = sigmoid_loss(bbox_head.loss_cls), type(bbox_head.loss_cls).__name__
+    if sigmoids:  # the background of independent sigmoids has no logit that could be exempted
+        raise ValueError(f'TDE needs a softmax over classes and background, but in {name} {sigmoids}; use '
+                         'CrossEntropyLoss or mmcausal.SoftmaxFocalLoss')
+    is_seesaw = isinstance(bbox_head.loss_cls, SeesawLoss)
+    if bbox_head.custom_activation != is_seesaw:
+        raise ValueError(f'TDE needs the softmax of the logits, but {loss} has an activation of its own '
+                         '(custom_activation); use CrossEntropyLoss, or SeesawLoss, the only one of these with TDE')
+    if layer.out_features - bbox_head.num_classes != (2 if is_seesaw else 1):
+        raise ValueError(f'TDE works with losses on C + 1 logits and with SeesawLoss on C + 2, but {name} with {loss} '
+                         f'has {layer.out_features} logits for {bbox_head.num_classes} classes; use CrossEntropyLoss')
+
+
+def check_layer_of_detector(detector: nn.Module, classifier: str) -> None:
+    """Raise ``ValueError`` unless the layer of this name is the classifier of a RoI head with TDE."""
+    from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin
+    name = type(detector).__name__
+    parts = classifier.split('.')
+    for end in range(len(parts)):
+        parent = dict(detector.named_modules()).get('.'.join(parts[:end]))
+        if isinstance(parent, TDERoIHeadMixin) and parts[-1] == 'fc_cls':
+            return
+    raise ValueError(f'TDE of the detector {name} needs a RoI head that tells its classifier the foreground, but '
+                     f'{classifier!r} is not in one; use one such as mmcausal.TDEStandardRoIHead, or for a trained '
+                     'detector enable_detector_tde or mmcausal.TDEDetectorTTA')
