@@ -39,8 +39,8 @@ class DeployedClassifier(nn.Module):
         name: Name of this layer within the classifier.
 
     Raises:
-        ValueError: Another classifier layer, one that has no TDE, or one that was not loaded, because its checkpoint has
-            other classes.
+        ValueError: Another classifier layer, one that has no TDE, or one that was not loaded, because its checkpoint
+            has other classes.
         RuntimeError: TDE without a head direction.
     """
 
