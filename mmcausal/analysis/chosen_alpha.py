@@ -86,7 +86,7 @@ def _changes(cfg: Config, alpha: Alpha, classifier: str) -> Iterator[List[str]]:
     name = '' if classifier == 'head.fc' or is_detector else f', classifier={classifier!r}'
     preprocessor = ', data_preprocessor=_base_.model.data_preprocessor' if 'data_preprocessor' in cfg.model else ''
     yield [f'model = dict(_delete_=True, {wrapper}, alpha={alpha!r}{name}, module=_base_.model{preprocessor})',
-           f'tta_model = dict({"_delete_=True, " * bool(tta_model)}{wrapper})']
+           f'tta_model = dict({"_delete_=True, " * ("tta_model" in cfg)}{wrapper})']
 
 
 def _own_place(model: dict, alpha: Alpha) -> str:

@@ -46,7 +46,9 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     points = json.loads((tmp_path / 'sweep.json').read_text())['sweeps']['linear']
     for point, single in zip(points, (metrics(factual), half)):
         assert {f'shot/{group}': point[group] for group in ('many', 'medium', 'few', 'overall')} == {
-            key: value for key, value in single.items() if key.startswith('shot/')}
+            key: value for key, value in single.items() if key.startswith('shot/') and 'total_effect' not in key}
+    assert {f'shot/total_effect_{group}': points[0][group] for group in ('many', 'medium', 'few', 'overall')} == {
+        key: value for key, value in half.items() if 'total_effect' in key}
     chosen = json.loads((tmp_path / 'sweep.json').read_text())['chosen']['linear']
     assert chosen['best'] == max(points, key=lambda point: point['overall'])['alpha']
     assert chosen['largest_entropy'] == max(points, key=lambda point: point['entropy'])['alpha']
