@@ -50,7 +50,8 @@ def test_alpha_goes_where_the_model_takes_it(tmp_path, base, addition, lines):
 def test_another_layer_than_the_usual(tmp_path):
     config = tmp_path / 'arcface.py'
     config.write_text("default_scope = 'mmpretrain'\nhead = dict(type='ArcFaceClsHead', num_classes=4, "
-                      "in_channels=512)\nmodel = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18), head=head)\n")
+                      "in_channels=512)\nbackbone = dict(type='ResNet', depth=18)\n"
+                      "model = dict(type='ImageClassifier', backbone=backbone, head=head)\n")
     write_alpha_config(str(config), 0.5, tmp_path / 'out.py', 'head.norm_product')
     cfg = Config.fromfile(tmp_path / 'out.py')
     assert configured_alphas(cfg, 'head.norm_product') == [0.5] and '_delete_' not in cfg.tta_model
