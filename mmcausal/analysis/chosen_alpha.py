@@ -95,6 +95,6 @@ def _own_place(model: dict, alpha: Alpha) -> str:
         return f'alpha={alpha!r}'
     if 'roi_head' in model:
         return f'roi_head=dict(classifier=dict(alpha={alpha!r}))'
-    if 'classifier' in model.get('head', {}):
+    if 'classifier' in (model.get('head') or {}):
         return f'head=dict(classifier=dict(alpha={alpha!r}))'
     return f'head=dict(alpha={alpha!r})'
