@@ -43,7 +43,7 @@ MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.evaluation.coco_metric': ('CocoMetric', ),
     'mmcausal.evaluation.lvis_metric': ('CheckedSamplesMixin', 'LVISFixedAPMetric', 'LVISMetric'),
     'mmcausal.analysis': ('Correction', 'FeatureStore', 'collect_features', 'iterate_features', 'sweep_alpha',
-                          'sweep_corrections'),
+                          'sweep_corrections', 'write_alpha_config'),
     'mmcausal.visualization': ('classifier_pictures', 'draw_alpha_sweep', 'grad_cam_pictures', 'report_page'),
     'mmcausal.analysis.proposal_store': ('ProposalStore', 'detect_again', 'iterate_proposals'),
 }

@@ -1,11 +1,12 @@
 """Classify one image by total effect and by TDE: print the top five classes of each, side by side.
 
-Also saves a plot with both and with the image regions behind each prediction (Grad-CAM).
+Also saves a plot with both and with the image regions behind each prediction (Grad-CAM). With alpha = 0 there is no TDE
+to show; then the tool says how to choose alpha.
 """
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 import mmcv
 import numpy as np
@@ -14,8 +15,10 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
+from mmcausal.commands import alpha_argument, total_effect_alone
 from mmcausal.hosts import is_installed
 from mmcausal.models import TDELinear, enable_tde
+from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.visualization import (
     NoFeatureMapError,
     draw_grad_cam,
@@ -34,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='a checkpoint with a head direction')
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
-    parser.add_argument('--alpha', type=float, help="alpha of TDE; default: the config's if it is above 0, else 1")
+    parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='file for the plot')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
@@ -50,7 +53,7 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
 
     That is grey, BGR as from the host's loader, or RGB if the training images were not read from files.
     """
-    preprocessor = inferencer.model.data_preprocessor
+    preprocessor = without_wrappers(inferencer.model).data_preprocessor
     is_grey = getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1
     image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
     if image is None:
@@ -70,44 +73,58 @@ def top_classes(inferencer: ImageClassificationInferencer, layer: TDELinear, ima
     return [(short_name(names[label]), float(scores[label])) for label in np.argsort(-scores)[:number]]
 
 
-def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.ndarray, alpha: float,
+def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.ndarray, alphas: Dict[str, float],
          rankings: List[Ranking], out: Path) -> None:
+    classifier = without_wrappers(inferencer.model)
     data = next(iter(inferencer.preprocess([image])))
-    ready = inferencer.model.data_preprocessor(data)['inputs'][0]
-    shown = image_to_show(inferencer.model, data['inputs'][0])
-    figure, panels = paper_figure(columns=2)
-    cams = grad_cams(inferencer.model, layer, ready, {'total effect': 0., 'TDE': alpha})
-    for axes, (name, (_, heat)), ranking in zip(panels, cams.items(), rankings):
+    ready = classifier.data_preprocessor(data)['inputs'][0]
+    shown = image_to_show(classifier, data['inputs'][0])
+    figure, _ = paper_figure(columns=len(alphas))
+    cams = grad_cams(classifier, layer, ready, alphas)
+    for axes, (name, (_, heat)), ranking in zip(figure.axes, cams.items(), rankings):
         lines = '\n'.join(f'{label} {100 * score:.1f} %' for label, score in ranking)
         draw_grad_cam(axes, shown, heat, f'{name}\n{lines}')
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
 
 
-def main() -> None:
-    args = parse_args()
+def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELinear, float]:
+    """Return inferencer, classifier layer and alpha: that of the command line or else of the config, as a number."""
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
     inferencer.show_progress = False  # for one image
-    alpha = args.alpha if args.alpha is not None else cfg.model.head.get('alpha') or 1.
+    classifier = without_wrappers(inferencer.model)
+    alpha = alpha_of(classifier, args.classifier) if args.alpha is None else args.alpha
+    layer = enable_tde(classifier, alpha, args.classifier)
+    # Again, because a stock layer had no place for a direction
+    load_checkpoint(classifier, args.checkpoint, map_location='cpu')
+    layer.check_loaded()
+    return inferencer, layer, 0. if alpha == 0 else layer.resolved_alpha()
+
+
+def print_table(rankings: Dict[str, Ranking]) -> None:
+    print(''.join(f'{name:<40}' for name in rankings).rstrip())
+    for row in zip(*rankings.values()):
+        print(''.join(f'{f"{100 * score:>6.2f} %  {name}":<40}' for name, score in row).rstrip())
+
+
+def main() -> None:
+    args = parse_args()
     try:
-        layer = enable_tde(inferencer.model, alpha, args.classifier)
-        # Again, because a stock layer had no place for a direction
-        load_checkpoint(inferencer.model, args.checkpoint, map_location='cpu')
-        layer.check_loaded()
-        alpha = layer.resolved_alpha()  # also refuses a checkpoint without a direction
-    except (ValueError, RuntimeError) as error:
+        inferencer, layer, alpha = load(args)
+    except (ValueError, RuntimeError) as error:  # e.g. TDE for a checkpoint without a direction
         sys.exit(f'{error}')
     image = read_image(inferencer, args.image)
-    factual, direct = rankings = [top_classes(inferencer, layer, image, value) for value in (0., alpha)]
-    print(f'{"total effect":<40}TDE, alpha {alpha:.2f}')
-    for (a, score_a), (b, score_b) in zip(factual, direct):
-        print(f'{100 * score_a:>6.2f} %  {a:<29}{100 * score_b:>6.2f} %  {b}')
+    alphas = {'total effect': 0., **({f'TDE, alpha {alpha:.2f}': alpha} if alpha else {})}
+    rankings = {name: top_classes(inferencer, layer, image, value) for name, value in alphas.items()}
+    print_table(rankings)
+    if not alpha:
+        print(total_effect_alone(args.config, args.checkpoint, args.classifier))
     try:
-        draw(inferencer, layer, image, alpha, rankings, args.out)
+        draw(inferencer, layer, image, alphas, list(rankings.values()), args.out)
     except NoFeatureMapError as error:
         sys.exit(f'No plot: {error}')
     print(f'Plot: {args.out}')

@@ -7,5 +7,5 @@ custom_hooks = [
 ]
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2))
 
-# TDE on any checkpoint at test time: tools/test.py CONFIG CHECKPOINT --tta [--cfg-options model.alpha=1.5]
-tta_model = dict(type='mmcausal.TDEClassifierTTA', alpha='auto')
+# TDE on any checkpoint at test time: tools/test.py CONFIG CHECKPOINT --tta --cfg-options model.alpha=ALPHA
+tta_model = dict(type='mmcausal.TDEClassifierTTA')

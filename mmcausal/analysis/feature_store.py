@@ -13,6 +13,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
 from mmcausal.checks import check_choice
+from mmcausal.models.enable_tde import is_augmented
 
 DTYPES = ('float32', 'float16')
 Identity = Mapping[str, Union[str, int]]
@@ -29,13 +30,20 @@ def iterate_features(model: nn.Module, layer: nn.Module,
         model: A classifier of MMPretrain that contains ``layer``, in evaluation mode.
         layer: The classifier layer.
         dataloader: Yields inputs of ``model.test_step``.
+
+    Raises:
+        ValueError: Several views of an image, whose merged scores do not follow from one feature.
     """
     inputs: List[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float().cpu()))
     try:
         for batch in dataloader:
+            if is_augmented(batch):
+                raise ValueError('features must be those of one view per image, but the pipeline has test-time '
+                                 'augmentation (TestTimeAug), which merges scores; use a pipeline without it')
+            inputs.clear()
             samples = model.test_step(batch)
-            yield inputs.pop(), torch.cat([sample.gt_label.cpu() for sample in samples])
+            yield inputs[0], torch.cat([sample.gt_label.cpu() for sample in samples])
     finally:
         handle.remove()
 

@@ -15,6 +15,7 @@ from mmdet.models.detectors import TwoStageDetector  # noqa: E402
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead, TridentRoIHead  # noqa: E402
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead  # noqa: E402
 
+from mmcausal.models.enable_tde import is_augmented  # noqa: E402
 from mmcausal.models.roi_heads.support import box_heads  # noqa: E402
 from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin, class_probs, class_scores  # noqa: E402
 
@@ -94,10 +95,16 @@ def iterate_proposals(detector: TwoStageDetector, dataloader: Iterable[dict]) ->
     Args:
         detector: In evaluation mode, with a RoI head that passes :func:`check_alpha_free_boxes`. Masks are left out.
         dataloader: Yields inputs of ``detector.test_step``, one image at a time.
+
+    Raises:
+        ValueError: Another RoI head, or several views of an image, whose boxes are merged after NMS.
     """
     check_alpha_free_boxes(detector.roi_head)
     with without_masks(detector.roi_head), recorded_box_branch(detector.roi_head) as record:
         for batch in dataloader:
+            if is_augmented(batch):
+                raise ValueError('proposals must be those of one view per image, but the pipeline has test-time '
+                                 'augmentation (TestTimeAug), which merges boxes; use a pipeline without it')
             for values in record.values():
                 values.clear()
             sample, = detector.test_step(batch)

@@ -22,6 +22,7 @@ from mmcausal.analysis.feature_store import (
 )
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.models import TDELinear, enable_tde
+from mmcausal.models.enable_tde import without_wrappers
 
 
 def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, name: str = 'analysis') -> Runner:
@@ -76,11 +77,13 @@ def check_names(runner: Runner, dataset: BaseDataset) -> None:
 def load_classifier(runner: Runner, classifier: str = 'head.fc') -> TDELinear:
     """Make the layer named ``classifier`` infer by TDE with ``alpha = 0``, load the weights, and return the layer.
 
+    A model in :class:`mmcausal.models.TDEClassifierTTA` is treated like the model itself.
+
     Raises:
         ValueError: No such layer, or a layer without TDE, see :func:`mmcausal.models.enable_tde`; a checkpoint of other
             classes.
     """
-    layer = enable_tde(runner.model, 0., classifier)
+    layer = enable_tde(without_wrappers(runner.model), 0., classifier)
     load_weights(runner)
     return layer
 

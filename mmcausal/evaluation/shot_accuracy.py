@@ -35,7 +35,9 @@ class ShotAccuracy(BaseMetric):
     """Top-1 accuracy in percent, overall and for the many-, medium- and few-shot classes.
 
     The accuracy of a shot group is the mean of its class accuracies (Liu et al., CVPR 2019, OLTR); the overall accuracy
-    is over all samples. The result omits groups without a tested class.
+    is over all samples. The result omits groups without a tested class. If samples predicted by TDE also have a
+    ``total_effect_score`` (C,), the same accuracies by total effect follow: ``total_effect_overall``,
+    ``total_effect_many`` and so on.
 
     Args:
         many: Classes with more training samples are many-shot.
@@ -95,11 +97,25 @@ class ShotAccuracy(BaseMetric):
                 raise ValueError(f'ShotAccuracy needs one label per sample, but got {label.tolist()}')
             # As the host's Accuracy: test-time augmentation merges scores, but leaves the label of the first view
             predicted = sample['pred_score'].argmax() if 'pred_score' in sample else sample['pred_label']
-            self.results.append((int(label), int(predicted)))
+            total_effect = [int(sample['total_effect_score'].argmax())] if 'total_effect_score' in sample else []
+            self.results.append((int(label), int(predicted), *total_effect))
 
     def compute_metrics(self, results: Union[Sequence[tuple], np.ndarray]) -> Dict[str, Union[float, List[float]]]:
+        """Return the accuracies of predictions (N,), and those by total effect too if ``results`` has them.
+
+        Args:
+            results: (N, 2) labels and predictions, or (N, 3) with the predictions by total effect last.
+        """
+        labels, predictions, *total_effect = np.array(results).T
+        metrics = self._accuracies(labels, predictions)
+        for others in total_effect:
+            metrics.update({f'total_effect_{name}': value for name, value in self._accuracies(labels, others).items()})
+        if self.classwise:
+            self._print_table(labels, metrics)
+        return metrics
+
+    def _accuracies(self, labels: np.ndarray, predictions: np.ndarray) -> Dict[str, Union[float, List[float]]]:
         counts = self.counts()
-        labels, predictions = np.array(results).T
         if labels.min() < 0 or labels.max() >= len(counts):
             raise ValueError(f'labels must be in [0, {len(counts)}), the range of class_counts, but got '
                              f'{labels.min()} to {labels.max()}')
@@ -118,7 +134,6 @@ class ShotAccuracy(BaseMetric):
                 raise ValueError('class_prior must not give all its weight to classes without a tested image')
             metrics['prior'] = float(np.nan_to_num(accuracy) @ weights / weights.sum())
         if self.classwise:
-            self._print_table(counts, tested, accuracy)
             metrics['classwise'] = accuracy.tolist()
         return metrics
 
@@ -151,11 +166,15 @@ class ShotAccuracy(BaseMetric):
             return shot_groups(counts, self.many, self.few)
         return class_groups(self.own_groups, counts, class_names(self.dataset_meta or {}, len(counts)), SHOTS)
 
-    def _print_table(self, counts: np.ndarray, tested: np.ndarray, accuracy: np.ndarray) -> None:
+    def _print_table(self, labels: np.ndarray, metrics: Dict[str, Union[float, List[float]]]) -> None:
+        counts = self.counts()
         names = (self.dataset_meta or {}).get('classes', range(len(counts)))
         shots = {label: shot for shot, group in self.groups().items() for label in np.flatnonzero(group)}
-        lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}{"accuracy":>10}']
+        tested = np.bincount(labels, minlength=len(counts))
+        columns = {title: np.asarray(metrics[name]) for title, name in
+                   (('accuracy', 'classwise'), ('total effect', 'total_effect_classwise')) if name in metrics}
+        lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}' + ''.join(f'{title:>14}' for title in columns)]
         for label in np.argsort(-counts, kind='stable'):
             lines.append(f'{str(names[label]):<24}{shots.get(label, "-"):<8}{counts[label]:>8}{tested[label]:>8}'
-                         f'{accuracy[label]:>10.2f}')
+                         + ''.join(f'{accuracy[label]:>14.2f}' for accuracy in columns.values()))
         MMLogger.get_current_instance().info('\n'.join(['', *lines]))

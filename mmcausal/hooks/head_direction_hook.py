@@ -1,16 +1,21 @@
-"""Schedule of the head direction."""
+"""Schedule of the head direction, and what it is worth at each validation."""
+from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
+from mmengine.model import BaseTTAModel
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmcausal.checks import is_number
+from mmcausal.commands import sweep_command
 from mmcausal.datasets.class_counts import classes_of
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
 from mmcausal.hooks.utils import modules_of_type, unwrap
+from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, NCMLinear, TDELinear
 from mmcausal.models.tde_support import check_tde
+from mmcausal.models.total_effect import TotalEffectRecorder
 from mmcausal.registry import HOOKS
 
 
@@ -21,6 +26,10 @@ class HeadDirectionHook(CheckpointCheckHook):
     Under gradient accumulation, the direction moves once for all iterations of a step. The layers add the features and
     counts of all ranks, so every rank keeps the direction of the whole batch. Everything stays on the device: no
     iteration waits for it.
+
+    While a classifier is validated or tested by TDE, its predictions also have the scores by total effect, so that
+    :class:`mmcausal.evaluation.ShotAccuracy` reports both. If a validation has a lower overall accuracy by TDE, a
+    warning names the command that chooses alpha.
 
     It also compares a checkpoint with the model and its data, see :class:`CheckpointCheckHook`. A validation before the
     first update has no direction for TDE yet: it is by the total effect, and the log says so.
@@ -50,6 +59,7 @@ class HeadDirectionHook(CheckpointCheckHook):
         self.keep_direction = keep_direction
         self.layers: List[TDELinear] = []
         self._alphas: Dict[TDELinear, Alpha] = {}
+        self._recorder: Optional[TotalEffectRecorder] = None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -109,6 +119,38 @@ class HeadDirectionHook(CheckpointCheckHook):
                 runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '
                                    f"alpha='auto' is {1 / cosine:.3f} (alpha * mean cosine = 1)")
         self.layers = []
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._stop_recording()
+        model = unwrap(runner.model)
+        # TDEClassifierTTA records for itself; other wrappers would keep the total effect of the first view alone.
+        if not isinstance(model, BaseTTAModel):
+            self._recorder = TotalEffectRecorder(model)
+
+    before_test_epoch = before_val_epoch
+
+    def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        self._stop_recording()
+        metrics = metrics or {}
+        name = next((name for name in metrics if name.endswith('total_effect_overall')), None)
+        if name is not None and metrics[name.replace('total_effect_', '')] < metrics[name]:
+            self._warn(runner, metrics[name.replace('total_effect_', '')], metrics[name])
+
+    def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        self._stop_recording()
+
+    def _stop_recording(self) -> None:
+        if self._recorder is not None:
+            self._recorder.remove()
+            self._recorder = None
+
+    def _warn(self, runner: Runner, tde: float, total_effect: float) -> None:
+        name, layer = next((name, layer) for name, layer in without_wrappers(runner.model).named_modules()
+                           if isinstance(layer, TDELinear) and layer.alpha != 0)
+        last = Path(runner.work_dir) / 'last_checkpoint'
+        command = sweep_command(runner.cfg.filename, last.read_text().strip() if last.is_file() else None, name)
+        runner.logger.warning(f'TDE with alpha={layer.alpha!r} is worse here than the total effect (alpha=0): '
+                              f'{tde:.2f} % against {total_effect:.2f} %. Choose alpha on held-out images: {command}')
 
     def _check_classes(self, dataloader: Optional[DataLoader]) -> None:
         classes = classes_of(getattr(dataloader, 'dataset', None))

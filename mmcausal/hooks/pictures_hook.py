@@ -5,7 +5,6 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import collect_results, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
@@ -14,12 +13,16 @@ from mmcausal.checks import check_integer
 from mmcausal.evaluation.shot_accuracy import shot_groups
 from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import is_installed
+from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import TDELinear
 from mmcausal.models.tde_support import check_tde
 from mmcausal.registry import HOOKS
 
 if TYPE_CHECKING:
     from mmpretrain.structures import DataSample
+
+# Feature (D,), label and, by name, the scores (C,) of one image
+Sample = Tuple[np.ndarray, int, Dict[str, np.ndarray]]
 
 
 @HOOKS.register_module()
@@ -28,7 +31,11 @@ class PicturesHook(Hook):
 
     These are :func:`mmcausal.visualization.classifier_pictures` and, if the package grad-cam is installed,
     :func:`mmcausal.visualization.grad_cam_pictures`. Their step is the epoch or iteration of a validation, or 0 after a
-    test. The features of all images stay in memory until they are drawn.
+    test. Features and scores of all images stay in memory until they are drawn.
+
+    Accuracies, confusion and calibration are those of the model's own predictions: with test-time augmentation, of the
+    merged scores. The total effect is drawn beside TDE if the predictions have it, see :class:`HeadDirectionHook` and
+    :class:`mmcausal.models.TDEClassifierTTA`. Features are those of the last view.
 
     Args:
         interval: Draw after each ``interval``-th validation, at least 1.
@@ -53,7 +60,7 @@ class PicturesHook(Hook):
         if missing:
             raise ImportError(f'PicturesHook needs {" and ".join(missing)}. Run: pip install {" ".join(missing)}')
         self._validations = 0
-        self._samples: List[Tuple[np.ndarray, int]] = []
+        self._samples: List[Sample] = []
         self._input: Optional[Tensor] = None
         self._handle: Optional[RemovableHandle] = None
 
@@ -82,9 +89,16 @@ class PicturesHook(Hook):
                        outputs: Optional[Sequence['DataSample']] = None) -> None:
         if self._handle is not None and self._input is not None and outputs is not None:
             # As arrays: a row of a tensor would carry its whole batch from rank to rank.
-            self._samples += zip(self._input.numpy(), (int(sample.gt_label) for sample in outputs))
+            self._samples += [(feature, int(sample.gt_label), self._scores_of(sample))
+                              for feature, sample in zip(self._input.numpy(), outputs)]
 
     after_test_iter = after_val_iter
+
+    def _scores_of(self, sample: 'DataSample') -> Dict[str, np.ndarray]:
+        scores = {'total effect' if self.layer.alpha == 0 else 'TDE': sample.pred_score}
+        if 'total_effect_score' in sample:
+            scores = {'total effect': sample.total_effect_score, **scores}
+        return {name: score.float().cpu().numpy() for name, score in scores.items()}
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         self._finish(runner, runner.epoch or runner.iter)  # loops by iterations have no epoch
@@ -101,13 +115,15 @@ class PicturesHook(Hook):
         if is_main_process():
             self._draw(runner, samples, step)
 
-    def _draw(self, runner: Runner, samples: List[Tuple[np.ndarray, int]], step: int) -> None:
+    def _draw(self, runner: Runner, samples: List[Sample], step: int) -> None:
         from mmcausal.visualization import classifier_pictures, grad_cam_pictures, to_image
-        features, labels = map(np.stack, zip(*samples))
+        features = np.stack([feature for feature, _, _ in samples])
+        labels = np.array([label for _, label, _ in samples])
+        probs = {name: np.stack([scores[name] for _, _, scores in samples]) for name in samples[0][2]}
         counts = self.dataset.metainfo['class_counts']
-        figures = classifier_pictures(self.layer, features, labels, counts, shot_groups(counts, self.many, self.few))
-        model = unwrap(runner.model)
-        classifier = model.module if isinstance(model, BaseTTAModel) else model
-        figures.update(grad_cam_pictures(classifier, self.layer, self.dataset, labels, counts))
+        figures = classifier_pictures(self.layer, features, labels, counts, shot_groups(counts, self.many, self.few),
+                                      probs=probs)
+        figures.update(grad_cam_pictures(without_wrappers(runner.model), self.layer, self.dataset, labels, counts,
+                                         probs=probs))
         for name, figure in figures.items():
             runner.visualizer.add_image(name, to_image(figure), step)

@@ -44,6 +44,18 @@ def enable_tde(model: nn.Module, alpha: Alpha, classifier: str = 'head.fc') -> T
     return tde_layer
 
 
+def alpha_of(model: nn.Module, classifier: str = 'head.fc') -> Alpha:
+    """Return the alpha with which the layer named ``classifier`` infers: 0 unless it is a :class:`TDELinear`."""
+    return getattr(dict(model.named_modules()).get(classifier), 'alpha', 0.)
+
+
+def without_wrappers(model: nn.Module) -> nn.Module:
+    """Return the model inside wrappers for several processes or for test-time augmentation, or the model itself."""
+    while isinstance(getattr(model, 'module', None), nn.Module):
+        model = model.module
+    return model
+
+
 def as_deconfound_linear(layer: nn.Module, name: str) -> DeconfoundLinear:
     """Convert a stock classifier, linear or cosine, to a :class:`DeconfoundLinear` with the same outputs."""
     if type(layer) is nn.Linear:

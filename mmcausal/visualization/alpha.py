@@ -17,7 +17,7 @@ def draw_alpha_sweep(axes: 'Axes', points: Sequence[Point], marks: Dict[str, flo
         if group in points[0]:
             axes.plot([point['alpha'] for point in points], [point[group] for point in points], color=color,
                       label=group, linewidth=2.2 if group == 'overall' else 1.4)
-    for (name, alpha), color, style in zip(marks.items(), LINE_COLORS[3:] + LINE_COLORS, (':', '--', '-.')):
+    for (name, alpha), color, style in zip(marks.items(), LINE_COLORS[3:] + LINE_COLORS, (':', '--', '-.', '-')):
         axes.axvline(alpha, color=color, linestyle=style, label=f'{name}: {alpha:.2f}')
     axes.set(xlabel='alpha (0: total effect)', ylabel='accuracy (%)')
     # Above the axes, where it covers no curve

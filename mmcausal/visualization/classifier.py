@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def classifier_pictures(layer: TDELinear, features: Array, labels: Array, class_counts: Array,
-                        groups: Dict[str, np.ndarray], alpha: Optional[Alpha] = None) -> Dict[str, 'Figure']:
+                        groups: Dict[str, np.ndarray], alpha: Optional[Alpha] = None,
+                        probs: Optional[Dict[str, np.ndarray]] = None) -> Dict[str, 'Figure']:
     """Draw all plots of a classifier; return Matplotlib figures by name.
 
     Args:
@@ -30,12 +31,14 @@ def classifier_pictures(layer: TDELinear, features: Array, labels: Array, class_
         class_counts: Training images of each class (C,).
         groups: Masks (C,) of the shot groups, see :func:`mmcausal.evaluation.shot_groups`.
         alpha: Alpha of TDE. By default the layer's own.
+        probs: Class probabilities (N, C) by name, e.g. means over several views of an image. By default those of the
+            layer for the features, by total effect and by TDE.
     """
     features, labels, class_counts = (np.asarray(value) for value in (features, labels, class_counts))
     features = features.astype(np.float32, copy=False)
     weight, mean_feature = (t.detach().cpu().numpy() for t in (layer.weight, layer.mean_feature))
-    probs = {name: torch.cat(list(iterate_probs(layer, features, value))).numpy()
-             for name, value in alphas_to_show(layer, alpha).items()}
+    probs = probs or {name: torch.cat(list(iterate_probs(layer, features, value))).numpy()
+                      for name, value in alphas_to_show(layer, alpha).items()}
     predictions = {name: value.argmax(1) for name, value in probs.items()}
 
     figures = {

@@ -66,8 +66,8 @@ def _cam_target(classifier: 'ImageClassifier', images: Tensor) -> Tuple[nn.Modul
     return model, model.last, None
 
 
-def grad_cams(classifier: 'ImageClassifier', layer: TDELinear, image: Tensor,
-              alphas: Dict[str, Alpha]) -> Dict[str, Tuple[int, np.ndarray]]:
+def grad_cams(classifier: 'ImageClassifier', layer: TDELinear, image: Tensor, alphas: Dict[str, Alpha],
+              labels: Optional[Dict[str, int]] = None) -> Dict[str, Tuple[int, np.ndarray]]:
     """Compute heat maps of the classes that a copy of a classifier predicts with several alphas.
 
     Args:
@@ -75,9 +75,11 @@ def grad_cams(classifier: 'ImageClassifier', layer: TDELinear, image: Tensor,
         layer: Classifier layer within it.
         image: One image (channels, H, W), ready for the network.
         alphas: Alpha by name; 0 is the total effect.
+        labels: Classes to explain, by the names of the alphas, e.g. predicted from several views. By default those that
+            are predicted for this image.
 
     Returns:
-        By name, the predicted class and its heat map (H, W) in [0, 1].
+        By name, the explained class and its heat map (H, W) in [0, 1].
 
     Raises:
         ValueError: Another network, or an alpha out of range.
@@ -91,7 +93,7 @@ def grad_cams(classifier: 'ImageClassifier', layer: TDELinear, image: Tensor,
     with torch.enable_grad(), GradCAM(model, [target], reshape_transform=to_map) as cam:
         for name, alpha in alphas.items():
             layer.alpha = check_alpha(alpha)
-            label = int(model(images).argmax())
+            label = int(model(images).argmax()) if labels is None else labels[name]
             maps[name] = label, cam(images, [ClassifierOutputTarget(label)])[0]
     return maps
 
@@ -124,7 +126,7 @@ def example_indices(labels: Array, class_counts: Array) -> List[int]:
 
 
 def draw_grad_cams(classifier: 'ImageClassifier', layer: TDELinear, dataset: BaseDataset, indices: List[int],
-                   alpha: Optional[Alpha] = None) -> 'Figure':
+                   alpha: Optional[Alpha] = None, probs: Optional[Dict[str, np.ndarray]] = None) -> 'Figure':
     """Draw heat maps of some images of a dataset: total effect above, TDE below.
 
     Args:
@@ -132,14 +134,20 @@ def draw_grad_cams(classifier: 'ImageClassifier', layer: TDELinear, dataset: Bas
         dataset: Dataset of MMPretrain. If it yields several views of an image, the first is drawn.
         indices: Indices of the images.
         alpha: Alpha of TDE. By default the layer's own. TDE is left out for 0 or without a head direction.
+        probs: Class probabilities (N, C) of all images by name, see :func:`classifier_pictures`. The maps then explain
+            their classes, and show their names.
     """
     alphas = alphas_to_show(layer, alpha)
+    if probs is not None:
+        alphas = {name: value for name, value in alphas.items() if name in probs}
     names = dataset.metainfo.get('classes') or range(layer.out_features)
     # Images are square, and two columns of a paper fit four of them
     figure, _ = paper_figure(columns=len(indices), rows=len(alphas), panel=(1.75, 2.1))
     for column, index in zip(np.array(figure.axes).reshape(len(alphas), len(indices)).T, indices):
         sample = {key: value[0] if isinstance(value, list) else value for key, value in dataset[index].items()}
-        cams = grad_cams(classifier, layer, classifier.data_preprocessor(pseudo_collate([sample]))['inputs'][0], alphas)
+        image = classifier.data_preprocessor(pseudo_collate([sample]))['inputs'][0]
+        labels = None if probs is None else {name: int(probs[name][index].argmax()) for name in alphas}
+        cams = grad_cams(classifier, layer, image, alphas, labels)
         truth = short_name(names[int(sample['data_samples'].gt_label)])
         for axes, (name, (label, heat)) in zip(column, cams.items()):
             title = f'{truth}\n{name}: {short_name(names[label])}'
@@ -148,11 +156,12 @@ def draw_grad_cams(classifier: 'ImageClassifier', layer: TDELinear, dataset: Bas
 
 
 def grad_cam_pictures(classifier: 'ImageClassifier', layer: TDELinear, dataset: BaseDataset, labels: Array,
-                      class_counts: Array, alpha: Optional[Alpha] = None) -> Dict[str, 'Figure']:
+                      class_counts: Array, alpha: Optional[Alpha] = None,
+                      probs: Optional[Dict[str, np.ndarray]] = None) -> Dict[str, 'Figure']:
     """Return ``grad_cam``, the figure of :func:`draw_grad_cams` for four images; if impossible, nothing and a warning.
 
     Args:
-        classifier, layer, dataset, alpha: See :func:`draw_grad_cams`.
+        classifier, layer, dataset, alpha, probs: See :func:`draw_grad_cams`.
         labels: Classes (N,) of the images of the dataset, in order.
         class_counts: Training images of each class (C,).
     """
@@ -160,7 +169,8 @@ def grad_cam_pictures(classifier: 'ImageClassifier', layer: TDELinear, dataset: 
         print_log('No plot grad_cam: it needs grad-cam. Run: pip install grad-cam', 'current', logging.WARNING)
         return {}
     try:
-        return dict(grad_cam=draw_grad_cams(classifier, layer, dataset, example_indices(labels, class_counts), alpha))
+        indices = example_indices(labels, class_counts)
+        return dict(grad_cam=draw_grad_cams(classifier, layer, dataset, indices, alpha, probs))
     except NoFeatureMapError as error:
         print_log(f'No plot grad_cam: {error}', 'current', logging.WARNING)
         return {}

@@ -52,6 +52,24 @@ def test_the_label_is_that_of_the_scores():
     assert metric.evaluate(1)['shot/overall'] == 100
 
 
+def test_the_total_effect_is_reported_beside_tde():
+    def both(labels, tde, total_effect, **kwargs):
+        metric = ShotAccuracy(class_counts=[500, 50, 5], **kwargs)
+        metric.process(None, [dict(gt_label=torch.tensor([y]), pred_score=torch.eye(3)[p],
+                                   total_effect_score=torch.eye(3)[q]) for y, p, q in zip(labels, tde, total_effect)])
+        return metric.evaluate(len(labels))
+
+    labels, tde, total_effect = [0, 0, 1, 2], [1, 0, 1, 2], [0, 0, 1, 0]
+    result = both(labels, tde, total_effect, class_prior=[1, 1, 2], classwise=True)
+    assert result == {
+        'shot/overall': 75, 'shot/many': 50, 'shot/medium': 100, 'shot/few': 100, 'shot/prior': 87.5,
+        'shot/classwise': [50, 100, 100],
+        'shot/total_effect_overall': 75, 'shot/total_effect_many': 100, 'shot/total_effect_medium': 100,
+        'shot/total_effect_few': 0, 'shot/total_effect_prior': 50, 'shot/total_effect_classwise': [100, 100, 0]}
+    alone = evaluate(labels, total_effect, class_counts=[500, 50, 5])
+    assert {f'shot/total_effect_{name[5:]}': value for name, value in alone.items()}.items() <= result.items()
+
+
 def test_a_group_without_classes_is_left_out():
     assert set(evaluate([0, 1], [0, 0], class_counts=[500, 300])) == {'shot/overall', 'shot/many'}
 

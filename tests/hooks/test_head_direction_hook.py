@@ -267,3 +267,53 @@ def test_ranks_keep_the_direction_of_the_whole_batch(tmp_path):
     for name in ('mean_feature', 'mean_cosine', 'num_updates'):
         assert torch.equal(ranks[0][name], ranks[1][name])
     torch.testing.assert_close(ranks[0]['mean_feature'], mean)
+
+
+def validate_with(tmp_path, alpha, **changes):
+    """Train for two epochs, validate after each, and return the Runner, the last metrics and the log."""
+    options = {'model.head.alpha': alpha, 'train_cfg.max_epochs': 2, 'default_hooks.checkpoint.interval': 1}
+    runner = digits_runner(tmp_path / 'my runs', **{**options, **changes})
+    runner.train()
+    log, = (tmp_path / 'my runs').glob('*/*.log')
+    return runner, runner.val_loop.run(), log.read_text()
+
+
+def test_validation_reports_both_effects_and_says_where_tde_is_worse(tmp_path):
+    runner, both, log = validate_with(tmp_path, alpha=5.)
+    runner.model.head.fc.alpha = 0.
+    alone = runner.val_loop.run()
+    for name, value in alone.items():
+        if name.startswith('shot/'):
+            assert both[name.replace('shot/', 'shot/total_effect_')] == value
+    assert not any('total_effect' in name for name in alone)
+    assert not runner.model._forward_hooks and not runner.model.head._forward_hooks
+    assert both['shot/overall'] < both['shot/total_effect_overall']
+    warnings = [line for line in log.splitlines() if 'is worse here than the total effect' in line]
+    assert len(warnings) == 2
+    assert f"(alpha=0): {both['shot/overall']:.2f} % against {both['shot/total_effect_overall']:.2f} %." in warnings[1]
+    assert warnings[1].endswith(f"python tools/analysis/sweep_alpha.py {ROOT / DIGITS} "
+                                f"'{tmp_path}/my runs/epoch_2.pth' --write-config OUT.py")
+
+
+def test_validation_without_harm_warns_of_nothing(tmp_path):
+    runner, metrics, log = validate_with(tmp_path, alpha=1e-6)
+    assert metrics['shot/overall'] == metrics['shot/total_effect_overall'] and 'is worse here' not in log
+    test = runner.test()
+    assert test['shot/few'] == test['shot/total_effect_few'] and not runner.model._forward_hooks
+
+
+def test_the_warning_knows_no_more_than_the_runner(tmp_path):
+    """Without a config file and a checkpoint, and with another layer than ``head.fc``."""
+    model = torch.nn.ModuleDict(dict(classifier=DeconfoundLinear(8, 6, alpha='auto')))
+    warnings = []
+    runner = SimpleNamespace(model=model, work_dir=tmp_path, cfg=Config(),
+                             logger=SimpleNamespace(warning=warnings.append))
+    hook = HeadDirectionHook()
+    hook.before_val_epoch(runner)
+    hook.after_val_epoch(runner, {'a/overall': 3., 'a/total_effect_overall': 4., 'b/overall': 3.,
+                                  'b/total_effect_overall': 4.})
+    warning, = warnings
+    assert warning.endswith('sweep_alpha.py CONFIG CHECKPOINT --write-config OUT.py --classifier classifier')
+    hook.after_val_epoch(runner)
+    hook.after_val_epoch(runner, {'accuracy/top1': 3.})
+    assert len(warnings) == 1

@@ -43,7 +43,7 @@ def test_pictures_are_of_the_averaged_model_that_was_validated(tmp_path):
     layer.register_forward_pre_hook(
         lambda layer, inputs: None if layer.training else weights.update(validated=layer.weight.clone()))
 
-    def draw(layer, *args):
+    def draw(layer, *args, **kwargs):
         weights.update(drawn=layer.weight.clone())
         return {}
 

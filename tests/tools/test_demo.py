@@ -10,6 +10,7 @@ from helpers.runners import save_untrained_resnet10
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmcausal.analysis import write_alpha_config
 from mmcausal.registry import MODELS
 
 
@@ -38,9 +39,18 @@ def test_the_demo_takes_a_stock_classifier_with_an_estimated_direction(tmp_path)
     direction = {'head.fc.mean_feature': torch.ones(512), 'head.fc.mean_cosine': torch.tensor(0.5)}
     torch.save(dict(state_dict={**model.state_dict(), **direction}), tmp_path / 'stock.pth')
     write_image(tmp_path / 'image.jpg')
-    output = run(sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'stock.pth', '--out',
-                 tmp_path / 'demo.png')
-    assert 'TDE, alpha 1.00' in output
+    demo = [sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'stock.pth', '--out',
+            tmp_path / 'demo.png']
+    assert 'TDE, alpha 2.00' in run(*demo, '--alpha', 'auto')
+    # Its config has no alpha, and none is guessed.
+    output = run(*demo)
+    assert f'tools/analysis/sweep_alpha.py {config} {tmp_path}/stock.pth --write-config OUT.py' in output
+    assert 'TDE, alpha' not in output and output.count(' %') == 5 and (tmp_path / 'demo.png').stat().st_size > 5000
+    chosen = tmp_path / 'chosen.py'
+    write_alpha_config(config, 0.7, chosen)
+    demo[3] = chosen
+    assert 'TDE, alpha 0.70' in run(*demo)
+    assert "must be 'auto' or a number in [0, inf), but got -1" in run(*demo, '--alpha', '-1', status=2)
 
 
 def test_the_demo_takes_a_vision_transformer(tmp_path):

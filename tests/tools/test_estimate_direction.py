@@ -9,6 +9,7 @@ from helpers.runners import shapes_cfg
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmcausal.analysis import write_alpha_config
 from mmcausal.models import TDEClassifierTTA
 from mmcausal.registry import MODELS
 
@@ -36,6 +37,12 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     assert tested(0) == metrics(factual)
     half = tested(0.5)
     assert half != metrics(factual)
+    # A config that wraps the model gives the same, also if --tta wraps it once more.
+    write_alpha_config(str(ROOT / BASELINE), 0.5, tmp_path / 'half.py')
+    for tta in ([], ['--tta']):
+        run(sys.executable, 'tools/test.py', tmp_path / 'half.py', with_direction, '--out', tmp_path / 'chosen.json',
+            '--out-item', 'metrics', '--work-dir', tmp_path, *tta)
+        assert metrics(tmp_path / 'chosen.json') == half
 
     # A sweep equals the single tests, refuses test images without consent, and its features serve the plots too.
     features = ['--features', tmp_path / 'store', '--split', 'test']
@@ -46,7 +53,9 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     points = json.loads((tmp_path / 'sweep.json').read_text())['sweeps']['linear']
     for point, single in zip(points, (metrics(factual), half)):
         assert {f'shot/{group}': point[group] for group in ('many', 'medium', 'few', 'overall')} == {
-            key: value for key, value in single.items() if key.startswith('shot/')}
+            key: value for key, value in single.items() if key.startswith('shot/') and 'total_effect' not in key}
+    assert {f'shot/total_effect_{group}': points[0][group] for group in ('many', 'medium', 'few', 'overall')} == {
+        key: value for key, value in half.items() if 'total_effect' in key}
     chosen = json.loads((tmp_path / 'sweep.json').read_text())['chosen']['linear']
     assert chosen['best'] == max(points, key=lambda point: point['overall'])['alpha']
     assert chosen['largest_entropy'] == max(points, key=lambda point: point['entropy'])['alpha']

@@ -4,10 +4,12 @@ import sys
 import numpy as np
 import onnxruntime
 import torch
-from helpers.commands import run
+from helpers.commands import BASELINE, ROOT, run
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmcausal.analysis import write_alpha_config
+from mmcausal.models import enable_tde
 from mmcausal.registry import MODELS
 
 
@@ -21,10 +23,33 @@ def test_exported_file_runs_in_onnxruntime(tmp_path):
     torch.save(classifier.state_dict(), tmp_path / 'trained.pth')
     output = run(sys.executable, 'tools/deployment/export_onnx.py', config, tmp_path / 'trained.pth',
                  tmp_path / 'tde.onnx', '--image-size', '32', '32')
-    assert 'differ by at most' in output
+    assert 'alpha 1.5: logits of onnxruntime and PyTorch differ by at most' in output
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32)).astype(np.float32)
     logits = onnxruntime.InferenceSession(str(tmp_path / 'tde.onnx')).run(None, dict(images=images))[0]
     inputs = classifier.data_preprocessor(dict(inputs=list(torch.from_numpy(images))))['inputs']
     with torch.no_grad():
         expected = classifier.eval()(inputs, mode='tensor')
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_the_export_takes_the_alpha_of_the_config_wherever_it_is(tmp_path):
+    """In a stock model's wrapper, or in the layer of a ClassifierHead."""
+    init_default_scope('mmpretrain')
+    model = MODELS.build(Config.fromfile(BASELINE).model)
+    layer = enable_tde(model, 0.7)
+    layer.observe(torch.rand(9, layer.in_features))
+    layer.update_direction(0.)
+    torch.save(model.state_dict(), tmp_path / 'trained.pth')
+    write_alpha_config(BASELINE, 0.7, tmp_path / 'wrapper.py')
+    (tmp_path / 'layer.py').write_text(
+        f"_base_ = '{ROOT / BASELINE}'\nmodel = dict(head=dict(type='mmcausal.ClassifierHead', classifier=dict(type="
+        "'mmcausal.TDELinear', bias=True, alpha=0.7)))\n")
+    images = torch.rand(3, 1, 8, 8) * 255
+    with torch.no_grad():
+        expected = model.eval()((images - 127.5) / 127.5)
+    for name in ('wrapper', 'layer'):
+        output = run(sys.executable, 'tools/deployment/export_onnx.py', tmp_path / f'{name}.py',
+                     tmp_path / 'trained.pth', tmp_path / f'{name}.onnx', '--image-size', '8', '8', '--channels', '1')
+        assert 'alpha 0.7: logits' in output
+        session = onnxruntime.InferenceSession(str(tmp_path / f'{name}.onnx'))
+        np.testing.assert_allclose(session.run(None, dict(images=images.numpy()))[0], expected, atol=1e-4)

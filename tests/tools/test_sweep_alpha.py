@@ -3,7 +3,7 @@ import json
 import sys
 
 import pytest
-from helpers.commands import BASELINE, metrics, run
+from helpers.commands import BASELINE, DIGITS, ROOT, metrics, run
 
 HEAD = ['--cfg-options', 'model.head.type=mmcausal.ClassifierHead']
 TAU_NORM = [*HEAD, 'model.head.classifier.type=mmcausal.TauNormLinear', 'model.head.classifier.exponent={}']
@@ -50,3 +50,38 @@ def test_corrections_that_do_not_fit_are_refused_before_the_network_runs(sweep, 
     output = run(*sweep[:-1], '1', *consent, status=1)
     assert 'needs the head direction' in output and 'Traceback' not in output
     assert not (tmp_path / 'store').exists()
+
+
+def test_the_chosen_alpha_goes_into_a_config_for_all(two_rank_checkpoint, tmp_path):
+    config, chosen = tmp_path / 'wrong.py', tmp_path / 'configs' / 'chosen.py'
+    config.write_text(f"_base_ = '{ROOT / DIGITS}'\nmodel = dict(head=dict(alpha=9.))\n")
+    sweep = [sys.executable, 'tools/analysis/sweep_alpha.py', config, two_rank_checkpoint, '--features',
+             tmp_path / 'store', '--alphas', '0.4', 'auto', '0', '--select', 'few', '--out', tmp_path / 'sweep.json']
+    write = ['--write-config', chosen]
+    output = run(*sweep, *write)
+    result = json.loads((tmp_path / 'sweep.json').read_text())
+    points = result['sweeps']['deconfound']
+    best = max(points, key=lambda point: point['few'])
+    assert [point['alpha'] for point in points] == [0, 0.4, pytest.approx(result['auto_alpha'])]
+    text = chosen.read_text()
+    assert text.splitlines()[0] == '# alpha with the best few on 240 images of the val split, epoch_2.pth'
+    assert f"model = dict(head=dict(alpha={best['alpha']!r}))" in text
+    assert f'python tools/test.py {chosen} {two_rank_checkpoint}' in output
+
+    # As the command says, on the same images
+    run(sys.executable, 'tools/test.py', chosen, two_rank_checkpoint, '--out', tmp_path / 'm.json', '--out-item',
+        'metrics', '--work-dir', tmp_path, '--cfg-options', 'test_dataloader.dataset.split=val')
+    for group in ('many', 'medium', 'few', 'overall'):
+        assert metrics(tmp_path / 'm.json')[f'shot/{group}'] == best[group]
+    total_effect = metrics(tmp_path / 'm.json').get('shot/total_effect_few', points[0]['few'])
+    assert total_effect == points[0]['few']  # without these keys if the best alpha is 0
+
+    assert 'exists, and is not overwritten' in run(*sweep, *write, status=2)
+    other = ['--write-config', tmp_path / 'other.py']
+    assert 'leave out --i-know-this-is-test' in run(*sweep, *other, '--i-know-this-is-test', status=2)
+    assert 'leave out --normalizers' in run(*sweep, *other, '--normalizers', 'cosine', status=2)
+    assert 'put the changes of its model into a config' in run(
+        *sweep, *other, '--cfg-options', 'model.head.tau=8', status=2)
+    assert 'no longer a result on them' in run(*sweep, *other, '--split', 'test', status=1)
+    assert 'must end in .py' in run(*sweep, '--write-config', tmp_path / 'other.json', status=2)
+    assert not (tmp_path / 'other.py').exists()

@@ -7,8 +7,10 @@ import pytest
 import torch
 from helpers.commands import ROOT, run
 from helpers.runners import coco_cfg, shapes_cfg
+from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmcausal.analysis import configured_alphas
 from mmcausal.datasets.shapes import make_shapes_dataset
 
 FIGURES = ('AP', 'APr', 'APc', 'APf')
@@ -26,6 +28,7 @@ def test_sweep_of_a_detector_equals_single_tests(shapes, tmp_path):
              tmp_path / 'store', '--dtype', 'float32', '--alphas', '0', '1.5', '--out', tmp_path / 'sweep.json']
     assert 'no longer a result on them' in run(*sweep, status=1)
     assert 'Proposals of 24 images' in run(*sweep, '--i-know-this-is-test')
+    choose_without_test_images(cfg, sweep, tmp_path)
     cfg.load_from = str(checkpoint)
     for point in json.loads((tmp_path / 'sweep.json').read_text())['points']:
         cfg.model.roi_head.classifier.alpha = point['alpha']
@@ -34,6 +37,19 @@ def test_sweep_of_a_detector_equals_single_tests(shapes, tmp_path):
         for figure in ('AP', 'APr', 'APc', 'APf'):
             value = single[f'lvis/bbox_{figure}']  # -1 where there is no ground truth
             assert point[figure] == (value if value < 0 else pytest.approx(100 * value, abs=0.02))
+
+
+def choose_without_test_images(cfg, sweep, tmp_path):
+    """Write a config with the best alpha, of which 'auto' is one, from the stored proposals."""
+    cfg = Config(dict(cfg.to_dict(), test_dataloader=None, test_evaluator=None, test_cfg=None))
+    config, chosen, out = tmp_path / 'without_test.py', tmp_path / 'chosen.py', tmp_path / 'auto.json'
+    cfg.dump(config)
+    output = run(*sweep[:2], config, *sweep[3:-4], 'auto', '0.5', '--out', out, '--write-config', chosen)
+    assert 'Config with alpha' in output and 'Proposals of' not in output
+    result = json.loads(out.read_text())
+    assert [point['alpha'] for point in result['points']] == [0.5, 'auto']
+    assert set(configured_alphas(Config.fromfile(chosen))) == {result['chosen']['best']}
+    assert chosen.read_text().startswith('# alpha with the best AP on 24 images of the val split, epoch_1.pth')
 
 
 def test_without_background_exemption(tmp_path):

@@ -1,6 +1,7 @@
 """Command-line arguments and output that the analysis tools share."""
 import argparse
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -10,10 +11,14 @@ from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
 from mmcausal.analysis import (
+    Correction,
     FeatureStore,
+    alphas_in,
     build_split,
     build_split_without_test_images,
+    check_correction,
     check_names,
+    check_new_config,
     complete_features,
     features_folder,
     identity_of,
@@ -21,10 +26,12 @@ from mmcausal.analysis import (
     quiet_runner,
     reported_groups,
     shot_metric,
+    write_alpha_config,
 )
 from mmcausal.checks import check_number
+from mmcausal.commands import alpha_argument, total_effect_alone
 from mmcausal.evaluation import ShotAccuracy
-from mmcausal.models.layers import TDELinear
+from mmcausal.models.layers import Alpha, TDELinear
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # the names that ShotAccuracy reports
 
@@ -50,7 +57,12 @@ def number_argument(interval: str) -> Callable[[str], float]:
     return parse
 
 
-alpha_argument = number_argument('[0, inf)')
+def new_config_argument(text: str) -> Path:
+    """Check that a config of this name may be written."""
+    try:
+        return check_new_config(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def file_argument(text: str) -> str:
@@ -80,20 +92,58 @@ def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_alphas_argument(parser: argparse.ArgumentParser, default: Sequence[float]) -> None:
     parser.add_argument('--alphas', type=alpha_argument, nargs='+', default=default,
-                        help='values of alpha; default ' + ' '.join(f'{alpha:g}' for alpha in default))
+                        help="values of alpha, or auto for alpha * mean cosine = 1; default "
+                        + ' '.join(f'{alpha:g}' for alpha in default))
+
+
+def add_alpha_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's")
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser, metrics: Optional[Sequence[str]], default: str) -> None:
     parser.add_argument('--select', choices=metrics, default=default, help='metric to choose a value by')
     parser.add_argument('--out', type=Path, help='JSON file for the results; plots are written beside it')
+    parser.add_argument('--write-config', type=new_config_argument, metavar='OUT.py', help='new config that inherits '
+                        'from CONFIG, with the chosen alpha; tests, tools and inferencers take it from there')
     parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
 
 
+def check_choice_of_alpha(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse to write an alpha that was chosen on test images, or for another model than that of the config."""
+    if args.write_config and args.i_know_this_is_test:
+        parser.error('--write-config needs images that are not tested on: leave out --i-know-this-is-test')
+    if args.write_config and any(key.split('.')[0] == 'model' for key in args.cfg_options or {}):
+        parser.error('--write-config inherits from the config as it is: put the changes of its model into a config')
+
+
+def write_chosen(args: argparse.Namespace, alpha: Alpha, num_images: int, classifier: str = 'head.fc') -> None:
+    """Write the config of ``--write-config``, and print how to test with it."""
+    reason = (f'alpha with the best {args.select} on {num_images} images of the {args.split} split, '
+              f'{Path(args.checkpoint).name}')
+    with plain_errors():
+        write_alpha_config(args.config, alpha, args.write_config, classifier, reason)
+    print(f'Config with alpha {alpha}: {args.write_config}\n'
+          f'python tools/test.py {shlex.quote(str(args.write_config))} {shlex.quote(args.checkpoint)}')
+
+
 def classifier_from(args: argparse.Namespace, name: str) -> Tuple[Runner, TDELinear]:
-    """Load the classifier of ``args``, with its layer ready for TDE."""
+    """Load the classifier of ``args``, its layer ready for TDE; set ``args.config_alpha`` to the config's alpha."""
     with plain_errors():
         runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, name)
+        args.config_alpha, = alphas_in(runner.model, args.classifier)
         return runner, load_classifier(runner, args.classifier)
+
+
+def alpha_to_show(args: argparse.Namespace, layer: TDELinear) -> float:
+    """Return the alpha of ``--alpha`` or else of the config, as a number; if it is 0, print how to choose one."""
+    alpha = args.config_alpha if args.alpha is None else args.alpha
+    if not layer.mean_feature.any():
+        print('The checkpoint has no head direction, so there is no TDE to show; estimate_direction.py adds one')
+        return 0.
+    if alpha == 0:
+        print(total_effect_alone(args.config, args.checkpoint, args.classifier))
+    with plain_errors():
+        return check_correction(layer, Correction(alpha)).alpha
 
 
 def dataset_to_choose_by(runner: Runner, args: argparse.Namespace,
@@ -115,7 +165,8 @@ def stored_features(runner: Runner, layer: TDELinear, args: argparse.Namespace, 
     with plain_errors():
         check_names(runner, dataset)
         store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
-    complete_features(store, runner, layer, args.split, dataset)
+    with plain_errors():
+        complete_features(store, runner, layer, args.split, dataset)
     return store
 
 

@@ -23,6 +23,7 @@ from mmcausal.class_prior import TakesClassCounts
 from mmcausal.hooks.class_prior_hook import give_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.models import TDELinear, enable_tde
+from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.tde_support import is_detector
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     with plain_errors():
         runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'estimate_direction')
         runner.load_or_resume()
-        model = runner.model
+        model = without_wrappers(runner.model)
         layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # it observes its input; the rest of the model infers

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import matplotlib
 from arguments import (
+    add_alpha_argument,
     add_feature_arguments,
     add_model_arguments,
-    alpha_argument,
+    alpha_to_show,
     classifier_from,
     reporting_metric,
     stored_features,
 )
 
 from mmcausal.analysis import build_split
+from mmcausal.models.enable_tde import without_wrappers
 
 matplotlib.use('Agg')
 
@@ -25,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
     add_feature_arguments(parser)
-    parser.add_argument('--alpha', type=alpha_argument, default=1., help='alpha of TDE; default 1')
+    add_alpha_argument(parser)
     parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/pictures'), help='folder for the PNG files')
     return parser.parse_args()
 
@@ -34,18 +36,17 @@ def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     args = parse_args()
     runner, layer = classifier_from(args, 'pictures')
+    alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
-    pictures.update(grad_cam_pictures(runner.model, layer, dataset, store.labels, metric.counts(), args.alpha))
+    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha)
+    classifier = without_wrappers(runner.model)
+    pictures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
     for name, figure in pictures.items():
         figure.savefig(args.out_dir / f'{name}.png')
         print(args.out_dir / f'{name}.png')
-    if not layer.mean_feature.any():
-        print('The checkpoint has no head direction, so there are no plots of it and of TDE; '
-              'estimate_direction.py adds one')
 
 
 if __name__ == '__main__':

@@ -9,10 +9,18 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from arguments import add_feature_arguments, alpha_argument, classifier_from, reporting_metric, stored_features
+from arguments import (
+    add_alpha_argument,
+    add_feature_arguments,
+    alpha_to_show,
+    classifier_from,
+    reporting_metric,
+    stored_features,
+)
 from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import auto_alphas, build_split, predict, sweep_alpha
+from mmcausal.models.enable_tde import without_wrappers
 
 matplotlib.use('Agg')
 
@@ -24,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='default: the last one')
     parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
     add_feature_arguments(parser)
-    parser.add_argument('--alpha', type=alpha_argument, default=1., help='alpha of TDE; default 1')
+    add_alpha_argument(parser)
     parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
@@ -61,22 +69,20 @@ def main() -> None:
     )
     args = parse_args()
     runner, layer = classifier_from(args, 'report')
+    alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
-    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
-    figures.update(grad_cam_pictures(runner.model, layer, dataset, store.labels, metric.counts(), args.alpha))
-    names, curve = {'total effect': 0.}, []
-    if layer.mean_feature.any():
-        names[f'TDE, alpha {args.alpha:g}'] = args.alpha
-        curve = np.linspace(0, 3, 31).round(2).tolist()
-    else:
-        print('The checkpoint has no head direction, so there is no TDE on the page; estimate_direction.py adds one')
+    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha)
+    classifier = without_wrappers(runner.model)
+    figures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
+    names = {'total effect': 0., **({f'TDE, alpha {alpha:.4g}': alpha} if alpha else {})}
+    curve = np.linspace(0, 3, 31).round(2).tolist() if layer.mean_feature.any() else []
     points = sweep_alpha(layer, store.features, store.labels, sorted({*names.values(), *curve}), metric)
     if curve:
         figures['alpha_sweep'], axes = paper_figure()
-        draw_alpha_sweep(axes, points, {**auto_alphas([layer]), 'this page': args.alpha})
+        draw_alpha_sweep(axes, points, {**auto_alphas([layer]), **({'this page': alpha} if alpha else {})})
 
     groups = [group for group in ('many', 'medium', 'few', 'overall') if group in points[0]]
     by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}

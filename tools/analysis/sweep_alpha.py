@@ -4,6 +4,8 @@ The network runs once over the split and its features are stored, so every later
 accuracies, the tool prints the two rules that need no label: alpha='auto' (alpha * mean cosine = 1), and the alpha with
 the largest entropy of the mean prediction, which assumes balanced images.
 
+With --write-config OUT.py, the chosen alpha goes into a new config, for tests, tools and inferencers alike.
+
 With --taus and --exponents it also sweeps two corrections that need class counts or class weights instead of a head
 direction: logit adjustment and tau-normalisation, each alone and together with every alpha.
 """
@@ -20,6 +22,7 @@ from arguments import (
     add_feature_arguments,
     add_model_arguments,
     add_sweep_arguments,
+    check_choice_of_alpha,
     classifier_from,
     dataset_to_choose_by,
     number_argument,
@@ -27,6 +30,7 @@ from arguments import (
     print_points,
     selecting_metric,
     stored_features,
+    write_chosen,
 )
 
 from mmcausal.analysis import (
@@ -58,6 +62,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.normalizers and (args.taus or args.exponents):
         parser.error("--taus and --exponents are for the classifier's own normaliser: leave out --normalizers")
+    if args.normalizers and args.write_config:
+        parser.error("--write-config is for the classifier's own normaliser: leave out --normalizers")
+    check_choice_of_alpha(parser, args)
     return args
 
 
@@ -96,9 +103,10 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
 def main() -> None:
     args = parse_args()
     runner, layer = classifier_from(args, 'sweep_alpha')
-    corrections = corrections_with_alphas(args)
     with plain_errors():  # before the long pass
-        for correction in (*map(Correction, args.alphas), *itertools.chain(*corrections.values())):
+        args.alphas = sorted({check_correction(layer, Correction(alpha)).alpha for alpha in args.alphas})
+        corrections = corrections_with_alphas(args)
+        for correction in itertools.chain(*corrections.values()):
             check_correction(layer, correction)
     dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
@@ -110,10 +118,11 @@ def main() -> None:
     others = {setting: sweep_setting(layer, store, metric, args, setting, grid)
               for setting, grid in corrections.items()}
     rules = auto_alphas([layer])
+    own = {'config': check_correction(layer, Correction(args.config_alpha)).alpha} if args.config_alpha else {}
     sweeps, chosen = {}, {}
     for normalizer in args.normalizers or [layer.normalizer]:
         layer.normalizer = normalizer
-        points = sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, sorted(set(args.alphas)), metric)
+        points = sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
         best, evenest = (max(points, key=lambda point: point[key])['alpha'] for key in (args.select, 'entropy'))
         marks = {**rules, 'largest entropy': evenest}
         chosen[normalizer] = dict(best=best, largest_entropy=evenest)
@@ -123,8 +132,10 @@ def main() -> None:
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
             plot = args.out.with_name(f'{args.out.stem}_{normalizer}.png')
-            draw(points, {**marks, f'best in {args.select}': best}, plot)
+            draw(points, {**marks, f'best in {args.select}': best, **own}, plot)
             print(f'Plot: {plot}')
+    if args.write_config:
+        write_chosen(args, best, len(store.labels), args.classifier)
     if args.out:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,

@@ -3,7 +3,8 @@
 The network runs once over the split and the inputs of its box heads are stored (some megabytes per image; choose fewer
 images with --num-images). Every alpha after that costs classifier, NMS and evaluation alone. Masks would need the
 network again, so the metric is box AP: of all classes, and of rare, common and frequent ones. It is that of the config,
-LVISMetric or CocoMetric. A cascade needs class-agnostic boxes, as in the configs for LVIS.
+LVISMetric or CocoMetric. A cascade needs class-agnostic boxes, as in the configs for LVIS. With --write-config OUT.py,
+the chosen alpha goes into a new config, for tests and inferencers alike.
 """
 import argparse
 import contextlib
@@ -21,8 +22,10 @@ from arguments import (
     add_config_arguments,
     add_feature_arguments,
     add_sweep_arguments,
+    check_choice_of_alpha,
     dataset_to_choose_by,
     plain_errors,
+    write_chosen,
 )
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
@@ -31,6 +34,7 @@ from torch import nn
 
 from mmcausal.analysis import (
     ProposalStore,
+    alphas_in,
     auto_alphas,
     check_names,
     detect_again,
@@ -44,8 +48,11 @@ from mmcausal.analysis import (
 from mmcausal.analysis.proposal_store import check_alpha_free_boxes
 from mmcausal.evaluation import CocoMetric, LVISMetric
 from mmcausal.models import enable_detector_tde
+from mmcausal.models.enable_tde import without_wrappers
+from mmcausal.models.layers import Alpha
 from mmcausal.registry import METRICS
 
+Point = Dict[str, Union[float, str]]
 # Box AP metrics, and the shot group with the same colour
 METRIC_GROUPS = dict(AP='overall', APr='few', APc='medium', APf='many')
 Metric = Union[LVISMetric, CocoMetric]
@@ -74,7 +81,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-images', type=positive, help='number of images, the first of the split')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
     parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_choice_of_alpha(parser, args)
+    return args
 
 
 def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> ProposalStore:
@@ -87,9 +96,10 @@ def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: BaseData
         print(f'Proposals of {len(dataset) - len(store)} images to {store.folder}', flush=True)
         progress = ProgressBar(len(dataset) - len(store))
         dataloader = remaining_batches(runner, args.split, dataset, len(store), batch_size=1)
-        for proposals in iterate_proposals(runner.model, dataloader):
-            store.append(proposals)
-            progress.update()
+        with plain_errors():
+            for proposals in iterate_proposals(without_wrappers(runner.model), dataloader):
+                store.append(proposals)
+                progress.update()
         print()
     return store
 
@@ -141,7 +151,7 @@ def group_names(metric: Metric) -> List[str]:
     return list(METRIC_GROUPS)
 
 
-def average_precision(model: nn.Module, store: ProposalStore, alpha: float, metric: Metric) -> Dict[str, float]:
+def average_precision(model: nn.Module, store: ProposalStore, alpha: Alpha, metric: Metric) -> Dict[str, float]:
     for proposals in store:
         meta = proposals['img_meta']
         metric.process({}, [dict(img_id=meta['img_id'], ori_shape=meta['ori_shape'],
@@ -163,29 +173,30 @@ def percent(value: float) -> float:
     return 100 * value if value >= 0 else value  # -1 stays: there is no ground truth
 
 
-def sweep(model: nn.Module, store: ProposalStore, metric: Metric, args: argparse.Namespace) -> List[Dict[str, float]]:
-    """Print and return the metrics for each alpha."""
-    points: List[Dict[str, float]] = []
+def sweep(model: nn.Module, store: ProposalStore, metric: Metric, args: argparse.Namespace) -> List[Point]:
+    """Print and return the metrics for each alpha; 'auto', which has a value for each stage, comes last."""
+    points: List[Point] = []
     widths = {name: max(9, len(name) + 2) for name in group_names(metric)}
     print(f'{"alpha":>7}' + ''.join(f'{name:>{width}}' for name, width in widths.items()))
-    for alpha in sorted(set(args.alphas)):
+    for alpha in sorted(set(args.alphas), key=lambda alpha: (alpha == 'auto', alpha)):
         points.append(dict(alpha=alpha, **average_precision(model, store, alpha, metric)))
         row = ''.join(f'{points[-1][name]:>{width}.2f}' for name, width in widths.items())
-        print(f'{alpha:>7.2f}{row}', flush=True)
+        print(f'{alpha:>7}{row}', flush=True)
         if points[0][args.select] < 0:
             sys.exit(f'--select {args.select}: there is no ground truth for it')
     return points
 
 
-def draw(points: List[Dict[str, float]], marks: Dict[str, float], path: Path) -> None:
+def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
     from mmcausal.visualization import SHOT_COLORS, paper_figure
     from mmcausal.visualization.style import LINE_COLORS
     figure, axes = paper_figure()
+    points = [point for point in points if point['alpha'] != 'auto']  # it has marks
     alphas = [point['alpha'] for point in points]
     other_colors = itertools.cycle(LINE_COLORS)  # of the user's own groups
-    for name in points[0]:
+    for name in points[0] if points else []:
         if name != 'alpha' and points[0][name] >= 0:
             color = SHOT_COLORS[METRIC_GROUPS[name]] if name in METRIC_GROUPS else next(other_colors)
             axes.plot(alphas, [point[name] for point in points], color=color, marker='.', label=name)
@@ -201,8 +212,10 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
-        layers = enable_detector_tde(runner.model, 1.)
-        check_alpha_free_boxes(runner.model.roi_head)
+        detector = without_wrappers(runner.model)
+        own = alphas_in(detector)[0]
+        layers = enable_detector_tde(detector, 1.)
+        check_alpha_free_boxes(detector.roi_head)
         load_weights(runner)
     for layer in layers:
         with plain_errors():
@@ -217,11 +230,13 @@ def main() -> None:
     if args.select not in group_names(metric):
         sys.exit(f'--select must be one of {", ".join(group_names(metric))}, but got {args.select}')
     store = stored_proposals(runner, args, dataset)
-    points = sweep(runner.model, store, metric, args)
+    points = sweep(detector, store, metric, args)
     best = max(points, key=lambda point: point[args.select])['alpha']
     marks = auto_alphas(layers)
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
-          f'alpha {best:g}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
+          f'alpha {best}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
+    if args.write_config:
+        write_chosen(args, best, len(store))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(dict(
@@ -229,7 +244,8 @@ def main() -> None:
             num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
             auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1))
         plot = args.out.with_suffix('.png')
-        draw(points, {**marks, f'best in {args.select}': best}, plot)
+        draw(points, {**marks, **{name: alpha for name, alpha in (('config', own), (f'best in {args.select}', best))
+                                  if alpha not in (0, 'auto')}}, plot)
         print(f'Plot: {plot}')
 
 

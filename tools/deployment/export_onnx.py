@@ -17,7 +17,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.commands import alpha_argument
 from mmcausal.models import DeployedClassifier, enable_tde
+from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.registry import MODELS
 
 TOLERANCE = 1e-4
@@ -30,7 +32,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='.onnx file')
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
-    parser.add_argument('--alpha', type=float, help="alpha of TDE; default: the config's, 0 for a stock classifier")
+    parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's, 0 for a "
+                        'stock classifier')
     parser.add_argument('--image-size', type=int, nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
                         help='size of the network input, e.g. 224 224; only the batch size stays free')
     parser.add_argument('--channels', type=int, default=3)
@@ -45,9 +48,8 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    model = MODELS.build(cfg.model)
-    alpha = cfg.model.head.get('alpha', 0.) if args.alpha is None else args.alpha
-    enable_tde(model, alpha, args.classifier)
+    model = without_wrappers(MODELS.build(cfg.model))
+    enable_tde(model, alpha_of(model, args.classifier) if args.alpha is None else args.alpha, args.classifier)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
     own = {name: shape for name, shape in shapes_of(model.state_dict()).items()
@@ -62,7 +64,8 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 def main() -> None:
     args = parse_args()
     try:
-        deployed = DeployedClassifier(load_classifier(args), args.classifier).eval()
+        classifier = load_classifier(args)
+        deployed = DeployedClassifier(classifier, args.classifier).eval()
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
@@ -76,7 +79,8 @@ def main() -> None:
     session = onnxruntime.InferenceSession(str(args.out), providers=['CPUExecutionProvider'])
     images = torch.randint(0, 256, (5, args.channels, *args.image_size)).float()
     difference = np.abs(session.run(None, dict(images=images.numpy()))[0] - deployed(images).numpy()).max()
-    print(f'{args.out}: logits of onnxruntime and PyTorch differ by at most {difference:.1e}')
+    print(f'{args.out}, alpha {alpha_of(classifier, args.classifier)}: '
+          f'logits of onnxruntime and PyTorch differ by at most {difference:.1e}')
     if not difference < TOLERANCE:
         sys.exit(f'That is more than {TOLERANCE}')
 

@@ -23,8 +23,10 @@ class DeconfoundHead(ClassifierHead):
     Example:
         In a config of MMPretrain::
 
-            model = dict(head=dict(type='mmcausal.DeconfoundHead', alpha=1.5))
+            model = dict(head=dict(type='mmcausal.DeconfoundHead'))
             custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]
+
+        Alpha stays 0, the total effect, until ``tools/analysis/sweep_alpha.py`` has chosen one.
     """
 
     def __init__(self,

@@ -27,10 +27,11 @@ class DeconfoundLinear(TDELinear):
         RuntimeError: In evaluation with ``alpha != 0``, if no direction was trained or loaded.
 
     Example:
-        >>> layer = DeconfoundLinear(64, 10, alpha=1.)
+        >>> layer = DeconfoundLinear(64, 10)
         >>> for _ in range(3):
         ...     logits = layer(torch.randn(8, 64) + 1)  # ... loss.backward(), optimizer.step()
         ...     layer.update_direction(momentum=0.9)
+        >>> layer.alpha = 0.5  # chosen on held-out images
         >>> layer.eval()(torch.randn(8, 64)).shape  # by TDE
         torch.Size([8, 10])
     """

@@ -140,8 +140,10 @@ class TDECascadeRoIHead(CascadeTDEMixin, host.CascadeRoIHead):
     Example:
         In a config of MMDetection::
 
-            model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead', classifier=dict(alpha=1.5)))
+            model = dict(roi_head=dict(type='mmcausal.TDECascadeRoIHead'))
             custom_hooks = [dict(type='mmcausal.HeadDirectionHook', momentum=0.9998)]
+
+        Alpha stays 0, the total effect, until ``tools/analysis/sweep_detector_alpha.py`` has chosen one.
     """
 
 

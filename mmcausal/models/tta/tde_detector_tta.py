@@ -59,6 +59,11 @@ def _without_tde(detector: nn.Module) -> str:
             'yours from mmcausal.StandardTDEMixin or CascadeTDEMixin and your RoI head')
 
 
+def detector_alpha(detector: nn.Module) -> Alpha:
+    """Return the alpha with which a detector infers: 0 unless its classifiers are of this package."""
+    return next((layer.alpha for layer in detector.modules() if isinstance(layer, DetectionDeconfoundLinear)), 0.)
+
+
 def as_detection_linear(layer: nn.Module) -> DetectionDeconfoundLinear:
     """Convert a stock classifier, linear or cosine, to a :class:`DetectionDeconfoundLinear` with the same outputs."""
     if type(layer) is nn.Linear:
@@ -77,8 +82,9 @@ class TDEDetectorTTA(DetTTAModel):
     is the detector as it is, except that a cascade averages the probabilities of its stages instead of their logits.
 
     Args:
-        module: The detector, or its config.
-        alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`.
+        module: The detector, or its config. If it is in such a wrapper already, this one takes its place.
+        alpha: Trade-off of Eq. 8, or ``'auto'``, see :class:`DeconfoundLinear`. By default that of the detector itself,
+            0 for a stock detector.
         tta_cfg: How the host merges augmented boxes, see ``DetTTAModel``; by default by NMS at 0.5 into the best 300,
             as LVIS counts.
         data_preprocessor: As in MMEngine's ``BaseTTAModel``.
@@ -88,15 +94,18 @@ class TDEDetectorTTA(DetTTAModel):
             detector with masks, which the host does not merge.
         RuntimeError: At the first batch, if the checkpoint has no head direction.
     """
+    module: nn.Module
 
     def __init__(self,
                  module: Union[dict, nn.Module],
-                 alpha: Alpha,
+                 alpha: Optional[Alpha] = None,
                  tta_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
         tta_cfg = ConfigDict(tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=300))
         super().__init__(tta_cfg=tta_cfg, module=module, data_preprocessor=data_preprocessor)
-        enable_detector_tde(self.module, alpha)
+        if isinstance(self.module, TDEDetectorTTA):  # --tta with a config that has this wrapper as its model
+            self.module = self.module.module
+        enable_detector_tde(self.module, detector_alpha(self.module) if alpha is None else alpha)
 
     def test_step(self, data: TestBatch) -> List[DetDataSample]:
         """Return the predictions for a batch, or for a list of differently augmented batches."""
