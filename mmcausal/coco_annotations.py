@@ -79,7 +79,7 @@ def hold_out_images(content: dict, wanted: Dict[int, int], seed: int = 0) -> Set
 
     Args:
         content: Annotations in COCO format.
-        wanted: Number of images to hold out, by category id.
+        wanted: Number of images to hold out, by category id. Categories that are not in it do not matter.
         seed: Seed of the choice.
 
     Returns:
@@ -88,7 +88,8 @@ def hold_out_images(content: dict, wanted: Dict[int, int], seed: int = 0) -> Set
     Raises:
         ValueError: A category cannot spare so many images; it says how many the rarest can.
     """
-    images = {category: images for category, images in images_by_category(content).items() if images}
+    images = {category: images for category, images in images_by_category(content).items()
+              if images and category in wanted}
     names = {category['id']: category['name'] for category in content['categories']}
     by_number = sorted(images, key=lambda category: (len(images[category]), category))
     for category in by_number:

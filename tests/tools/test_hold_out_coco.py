@@ -53,6 +53,7 @@ def test_two_new_files(hold_out, tmp_path):
 
 def test_a_share_of_each_category_and_bad_input(hold_out, tmp_path):
     source, files = write(tmp_path / 'all.json'), (tmp_path / 'train.json', tmp_path / 'held_out.json')
+    assert "--classes must be categories of" in hold_out(source, *files, '--fraction', .4, '--classes', 'é 0', 'yak')
     assert hold_out(source, *files, '--per-category', 2) == (
         "the rarest category, 'é 2', has 2 training images and can spare 1, but got 2 to hold out")
     for option, value, words in (('--per-category', 0, 'must be a number in [1, inf), but got 0'),
@@ -64,3 +65,9 @@ def test_a_share_of_each_category_and_bad_input(hold_out, tmp_path):
     assert 'but a.jpg is there twice' in hold_out(twice, *files, '--fraction', .1)
     assert not files[0].exists()
     assert 'held_out.json: 6 images, 2 to 4 of each category' in hold_out(source, *files, '--fraction', .4)
+
+
+def test_only_the_classes_of_the_user_matter(hold_out, tmp_path):
+    source, files = write(tmp_path / 'all.json'), (tmp_path / 'train.json', tmp_path / 'held_out.json')
+    output = hold_out(source, *files, '--per-category', 4, '--classes', 'é 0', 'é 1')
+    assert 'held_out.json: 8 images, 4 to 4 of each category' in output and 'No training image' not in output

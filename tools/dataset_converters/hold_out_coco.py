@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument('--per-category', type=int, help='number of held-out images of each category, or more')
     size.add_argument('--fraction', type=float, help='share of the images of each category, rounded down')
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='the categories that you train; default all')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -41,13 +42,18 @@ def check_files(args: argparse.Namespace) -> None:
 
 
 def wanted_images(content: dict, args: argparse.Namespace) -> Dict[int, int]:
-    """Return the number of images to hold out, by category id."""
-    images = images_by_category(content)
+    """Return the number of images to hold out, by category id, of the categories that matter."""
+    ids = {category['name']: category['id'] for category in content['categories']}
+    unknown = set(args.classes or ()) - set(ids)
+    if unknown:
+        raise ValueError(f'--classes must be categories of {args.annotations}, but got {sorted(unknown)}')
+    counts = image_counts(content)
+    names = args.classes or list(ids)
     if args.per_category is None:
         fraction = check_number('--fraction', args.fraction, '(0, 1)')
-        return {category: int(fraction * len(ids)) for category, ids in images.items()}
+        return {ids[name]: int(fraction * counts[name]) for name in names}
     number = int(check_number('--per-category', args.per_category, '[1, inf)'))
-    return {category: number for category in images}
+    return {ids[name]: number for name in names}
 
 
 def check_images(content: dict) -> None:
@@ -66,18 +72,21 @@ def main() -> None:
         check_files(args)
         content = load_annotations(str(args.annotations), 'annotations')
         check_images(content)
-        held_out = hold_out_images(content, wanted_images(content, args), args.seed)
+        wanted = wanted_images(content, args)
+        held_out = hold_out_images(content, wanted, args.seed)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     if not held_out:
         sys.exit(f'no category has enough images to hold out one: --fraction {args.fraction} must be larger')
-    unused = [name for name, count in image_counts(content).items() if not count]
+    images = images_by_category(content)
+    unused = [category['name'] for category in content['categories']
+              if category['id'] in wanted and not images[category['id']]]
     if unused:
         print(f'No training image: {", ".join(map(repr, unused))}')
     for file, part in zip((args.train, args.held_out), split_annotations(content, held_out)):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(part), encoding='utf-8')
-        counts = [len(ids) for ids in images_by_category(part).values() if ids]
+        counts = [len(ids) for category, ids in images_by_category(part).items() if ids and category in wanted]
         print(f'{file}: {len(part["images"])} images, {min(counts)} to {max(counts)} of each category')
 
 
