@@ -6,15 +6,19 @@ import torch
 from helpers.commands import CONFIGS
 from helpers.configs import changed, load
 from helpers.data import write_image
+from helpers.detectors import as_list, heads_of
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmcausal import with_num_classes
+from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import DATASETS, MODELS
 
 LEAVES = sorted((CONFIGS / 'own_data').glob('*.py'))
-CLASSIFIERS = [path for path in LEAVES if '_r-cnn' not in path.stem and 'rcnn' not in path.stem]
+DETECTORS = [path for path in LEAVES if 'rcnn' in path.stem]
+CLASSIFIERS = [path for path in LEAVES if path not in DETECTORS]
 ids = dict(ids=lambda path: path.stem)
 # Written as the guide says
 OWN = '''_base_ = __import__('mmcausal').config_path('own_data/{name}.py')
@@ -22,6 +26,15 @@ model = __import__('mmcausal').with_num_classes(_base_.model, 3)
 data_preprocessor = dict(num_classes=3)
 folder = dict(data_root={root!r}, val_per_class=1)
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=folder)
+'''
+
+
+OWN_DETECTOR = '''_base_ = __import__('mmcausal').config_path('own_data/{name}.py')
+classes = ('cat', 'dog', 'owl')
+model = __import__('mmcausal').with_num_classes(_base_.model, len(classes))
+files = dict(data_root='data/mine/', metainfo=dict(classes=classes))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=files)
+val_evaluator = test_evaluator = dict(ann_file='data/mine/val.json', train_ann_file='data/mine/train.json')
 '''
 
 
@@ -73,6 +86,31 @@ def test_own_folder_trains_and_validates(folder):
     runner.train()
     assert runner.model.head.fc.mean_feature.any()
     assert set(runner.test()) >= {'accuracy/top1', 'shot/overall', 'shot/few'}
+
+
+@pytest.mark.parametrize('path', DETECTORS, **ids)
+def test_detector_of_own_data_builds_with_its_classes(path, tmp_path):
+    config = tmp_path / 'own.py'
+    config.write_text(OWN_DETECTOR.format(name=path.stem))
+    cfg = Config.fromfile(config)
+    register_all_modules()
+    with torch.device('meta'):  # without memory for the weights, or weights to download
+        detector = MODELS.build(copy.deepcopy(cfg.model))
+    heads = heads_of(detector)
+    assert len(heads) == (3 if 'cascade' in path.stem else 1)
+    for head in heads:
+        assert head.num_classes == 3 and head.fc_cls.out_features == 4
+        assert isinstance(head.fc_cls, DetectionDeconfoundLinear) == ('deconfound' in path.stem)
+    for mask_head in as_list(cfg.model.roi_head.get('mask_head', [])):
+        assert mask_head.num_classes == 3
+    assert ('mask_head' in cfg.model.roi_head) == ('mask' in path.stem)
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert dataset.type == 'CocoDataset' and dataset.metainfo.classes == ('cat', 'dog', 'owl')
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'mmcausal.CocoMetric'
+    assert cfg.val_evaluator.metric == (['bbox', 'segm'] if 'mask' in path.stem else 'bbox')
+    hooks = [hook.type for hook in cfg.custom_hooks]
+    assert hooks == ['mmcausal.DetectorCheckHook', 'mmcausal.HeadDirectionHook'][:1 + ('deconfound' in path.stem)]
 
 
 def test_every_head_gets_the_number_of_classes():
