@@ -4,8 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.class_counts import COUNTS, built
+from helpers.runners import baseline_cfg
+from mmengine.runner import Runner
 from torch import nn
 
+from mmcausal.datasets.long_tail import long_tailed_counts
 from mmcausal.hooks import ClassPriorHook
 from mmcausal.models import EqualizationLoss, LogitAdjustedLinear
 from mmcausal.registry import MODELS
@@ -51,3 +54,34 @@ def test_hook_passes_the_counts_of_the_data():
         ClassPriorHook().before_train(runner(nn.Sequential(loss)))
     with pytest.raises(ValueError, match='no module with set_class_counts'):
         ClassPriorHook().before_train(runner(nn.Linear(1, 1), class_counts=BOX_COUNTS))
+
+
+def balanced_cfg(work_dir, dataset):
+    """Return the config of one epoch of the de-confounded classifier with a balanced softmax, on a dataset."""
+    digits = dict(type='mmcausal.LongTailedDigits', pipeline=[dict(type='PackInputs')])
+    return baseline_cfg(work_dir, 1, **{
+        'train_dataloader.dataset': dict(dataset(digits), _delete_=True),
+        'model.head.type': 'mmcausal.DeconfoundHead',
+        'model.head.loss': dict(type='mmcausal.BalancedSoftmaxLoss'),
+        'custom_hooks': [dict(type='mmcausal.ClassPriorHook'), dict(type='mmcausal.HeadDirectionHook')]})
+
+
+@pytest.mark.parametrize('scope, ignored', [('mmengine', None), ('mmengine', ['class_counts']), ('mmdet', None),
+                                            ('mmdet', 'class_counts')])
+def test_training_on_members_with_other_counts_uses_their_sum(tmp_path, scope, ignored):
+    cfg = balanced_cfg(tmp_path, lambda digits: dict(
+        type=f'{scope}.ConcatDataset', datasets=[digits, dict(digits, imbalance_ratio=10, seed=1)],
+        ignore_keys=ignored))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    total = [one + other for one, other in zip(long_tailed_counts(100, 10, 100), long_tailed_counts(100, 10, 10))]
+    prior = runner.model.head.loss_module.constants.exp()
+    assert prior.tolist() == pytest.approx([count / sum(total) for count in total])
+    assert runner.model.head.fc.mean_feature.any()
+
+
+def test_class_without_a_training_image_is_named(tmp_path):
+    cfg = balanced_cfg(tmp_path, lambda digits: dict(digits, indices=200, metainfo=dict(classes=list('abcdefghij'))))
+    words = 'cannot use the class counts of this LongTailedDigits: .* Without a training image: e, f, g, h, i, j$'
+    with pytest.raises(ValueError, match=words):
+        Runner.from_cfg(cfg).train()
