@@ -55,11 +55,12 @@ def check_category_order(names: Sequence[str], classes: Sequence[str], ann_file:
     The hosts number the labels by the order of the file. Classes that it lacks or that are in another order would get
     other labels than they seem to have.
     """
-    missing = [name for name in classes if name not in set(names)]
+    known, wanted = set(names), set(classes)
+    missing = [name for name in classes if name not in known]
     if missing:
         raise ValueError(f'{ann_file} must have a category for each of the {len(classes)} classes of the dataset, but '
                          f'has none named {_listed(missing)}; it has {_listed(names)}')
-    own = [name for name in names if name in set(classes)]
+    own = [name for name in names if name in wanted]
     if own != list(classes):
         raise ValueError('metainfo.classes must be in the order of the categories in the annotation files, which '
                          f'numbers the labels, but {ann_file} has the order {_listed(own)}, and the dataset '

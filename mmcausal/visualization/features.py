@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mmcausal import functional
-from mmcausal.visualization.style import SHOT_COLORS
+from mmcausal.visualization.style import group_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +47,8 @@ def _draw_by_rank(axes: 'Axes', values: np.ndarray, class_counts: np.ndarray, gr
     """Draw a dot for the value (C,) of each class, coloured by shot group."""
     order = by_rank(class_counts)
     for name, group in groups.items():
-        axes.plot(np.flatnonzero(group[order]), values[order][group[order]], 'o', markersize=3, color=SHOT_COLORS[name],
-                  label=name)
+        axes.plot(np.flatnonzero(group[order]), values[order][group[order]], 'o', markersize=3,
+                  color=group_color(name, groups), label=name)
     axes.set(xlabel='class rank, most frequent first', ylim=(0, None))
     axes.legend(fontsize=6)
 
@@ -68,7 +68,7 @@ def draw_direction_cosines(axes: 'Axes', features: np.ndarray, labels: np.ndarra
         values = cosines[group[labels]]
         if len(values):
             axes.hist(values, bins=np.linspace(-1, 1, 81).tolist(), density=True, histtype='step', linewidth=1.4,
-                      color=SHOT_COLORS[name], label=f'{name}: mean {values.mean():.2f}')
+                      color=group_color(name, groups), label=f'{name}: mean {values.mean():.2f}')
     axes.set(xlabel='cosine of feature and head direction', ylabel='density',
              xlim=(min(cosines.min(), 0) - 0.05, 1.02))
     axes.legend(fontsize=6, loc='upper left')
@@ -84,6 +84,7 @@ def draw_decomposition(axes: 'Axes', features: np.ndarray, labels: np.ndarray, m
     num_classes = len(next(iter(groups.values())))
     parts = [class_means(part.flatten(1).norm(dim=1).numpy(), labels, num_classes) for part in (along, rest)]
     for name, group in groups.items():
-        axes.plot(parts[0][group], parts[1][group], 'o', markersize=4, color=SHOT_COLORS[name], label=name, alpha=0.6)
+        axes.plot(parts[0][group], parts[1][group], 'o', markersize=4, color=group_color(name, groups), label=name,
+                  alpha=0.6)
     axes.set(xlabel='length along the head direction', ylabel='length of the rest', xlim=(0, None), ylim=(0, None))
     axes.legend(fontsize=6)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mmcausal.visualization.features import by_rank, class_means
-from mmcausal.visualization.style import LINE_COLORS, MARKERS, SHOT_COLORS
+from mmcausal.visualization.style import LINE_COLORS, MARKERS, group_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def draw_reliability(axes: 'Axes', probs: np.ndarray, labels: np.ndarray, groups
         members = groups[name][labels]
         accuracy = 100 * class_means(correct[members].astype(float), bins[members], NUM_BINS)
         middle = class_means(confidence[members], bins[members], NUM_BINS)
-        axes.plot(middle, accuracy, marker='o', markersize=3, color=SHOT_COLORS[name],
+        axes.plot(middle, accuracy, marker='o', markersize=3, color=group_color(name, groups),
                   label=f'{name}: ECE {error:.1f} %')
     axes.set(xlabel='confidence', ylabel='accuracy (%)', xlim=(0, 1), ylim=(0, 102))
     axes.legend(fontsize=6, loc='upper left')

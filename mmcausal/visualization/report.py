@@ -14,6 +14,7 @@ from mmcausal.visualization.features import class_means
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHOT_ORDER = ('many', 'medium', 'few')
 TEMPLATE = Path(__file__).with_name('report.html')
 CAPTIONS = {
     'class_accuracy': 'Accuracy of each class, most frequent first. With many classes, the lines average neighbours.',
@@ -51,7 +52,7 @@ def class_rows(names: Sequence[str], class_counts: np.ndarray, groups: Dict[str,
         if len(values) > 1:
             values.append(values[-1] - values[0])
         percents = [None if np.isnan(value) else round(float(value), 2) for value in values]
-        rows.append([str(name), shots[label], int(class_counts[label]), int(tested[label]), *percents])
+        rows.append([str(name), shots.get(label, '-'), int(class_counts[label]), int(tested[label]), *percents])
     return rows
 
 
@@ -89,7 +90,8 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
         rows: Result of :func:`class_rows`.
     """
     ordered = [name for name in CAPTIONS if name in figures]
-    groups = [group for group in ('many', 'medium', 'few') if any(row[1] == group for row in rows)]
+    found = list(dict.fromkeys(row[1] for row in rows))
+    groups = sorted(found, key=lambda group: SHOT_ORDER.index(group) if group in SHOT_ORDER else len(SHOT_ORDER))
 
     def embedded(value: list) -> str:  # a name like </script> must not end the script
         return json.dumps(value).replace('<', '\\u003c')
@@ -98,7 +100,7 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
         title=html.escape(title), summary=html.escape(summary),
         shots=shot_table(accuracies),
         pictures='\n'.join(picture(name, figures[name]) for name in ordered),
-        options=''.join(f'<option>{group}</option>' for group in groups),
+        options=''.join(f'<option>{html.escape(group)}</option>' for group in groups),
         config_name=html.escape(config_name), config=html.escape(config),
         columns=embedded(class_columns(accuracies)),
         rows=embedded(rows))

@@ -1,6 +1,6 @@
 """Common style of all plots."""
 import io
-from typing import TYPE_CHECKING, List, Tuple, Union
+from typing import TYPE_CHECKING, Iterable, List, Tuple, Union
 
 import numpy as np
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # The colour-blind safe palette of Okabe and Ito
 SHOT_COLORS = dict(many='#0072B2', medium='#009E73', few='#D55E00', overall='#000000', prior='#CC79A7')
 LINE_COLORS = ('#7f7f7f', '#56B4E9', '#D55E00', '#CC79A7', '#E69F00')
+OTHER_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')  # of groups with names of the user
 MARKERS = ('s', 'o', '^', 'D', 'v')
 STYLE: dict = {'font.size': 8, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
                'grid.color': '#e6e6e6', 'axes.axisbelow': True}
@@ -18,6 +19,11 @@ STYLE: dict = {'font.size': 8, 'axes.spines.top': False, 'axes.spines.right': Fa
 CJK_FONTS = ('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans SC', 'WenQuanYi Micro Hei', 'WenQuanYi Zen Hei',
              'Microsoft YaHei', 'SimHei', 'PingFang SC', 'Hiragino Sans GB', 'Malgun Gothic', 'Arial Unicode MS')
 COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
+
+
+def group_color(name: str, groups: Iterable[str]) -> str:
+    """Return the colour of a group of classes: that of its shot group, or one by its place among ``groups``."""
+    return SHOT_COLORS.get(name) or OTHER_COLORS[list(groups).index(name) % len(OTHER_COLORS)]
 
 
 def font_families() -> List[str]:

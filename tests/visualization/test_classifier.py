@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcausal.evaluation import shot_groups
+from mmcausal.evaluation import named_groups, shot_groups
 from mmcausal.models import DeconfoundLinear
 from mmcausal.visualization import classifier_pictures, to_image
 
@@ -29,6 +29,14 @@ def test_all_pictures_are_drawn(trained):
         image = to_image(figure)
         assert image.dtype == np.uint8 and image.shape[2] == 3 and image.std() > 1
     assert layer.alpha == 1 and layer.training
+
+
+def test_groups_of_the_user(trained):
+    """Their names have no colour of their own, and a class may be in no group."""
+    layer, features, labels = trained
+    for figure in classifier_pictures(layer, features, labels, COUNTS, named_groups(dict(pets=[0], farm=[2, 3]),
+                                                                                   range(4))).values():
+        assert to_image(figure).std() > 1
 
 
 def test_without_alpha_there_is_no_second_panel(trained):

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mmcausal.evaluation import shot_groups
+from mmcausal.evaluation import named_groups, shot_groups
 from mmcausal.visualization import class_rows, paper_figure, report_page
 
 COUNTS = np.array([500, 50, 5, 3])
@@ -26,6 +26,14 @@ def page():
 def test_rows_by_hand():
     assert rows() == [['dog', 'many', 500, 2, 100, 50, -50], ['cat </script>', 'medium', 50, 2, 50, 100, 50],
                       ['axolotl', 'few', 5, 1, 0, 100, 100], ['unseen', 'few', 3, 0, None, None, None]]
+
+
+def test_groups_of_the_user():
+    groups = named_groups({'<pets>': [0], 'farm': [1]}, range(4))
+    named = class_rows(NAMES, COUNTS, groups, LABELS, PREDICTIONS)
+    assert [row[1] for row in named] == ['<pets>', 'farm', '-', '-']
+    text = report_page('a', 'b', 'c.py', '', {'total effect': {'<pets>': 50.}}, {}, named)
+    assert '<option>&lt;pets&gt;</option><option>farm</option><option>-</option>' in text and '<pets>' not in text
 
 
 def test_the_page_needs_nothing_else():

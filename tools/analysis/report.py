@@ -84,7 +84,7 @@ def main() -> None:
         figures['alpha_sweep'], axes = paper_figure()
         draw_alpha_sweep(axes, points, {**auto_alphas([layer]), **({'this page': alpha} if alpha else {})})
 
-    groups = [group for group in ('many', 'medium', 'few', 'overall') if group in points[0]]
+    groups = [group for group in (*metric.groups(), 'overall') if group in points[0]]
     by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}
     predictions = {name: predict(layer, store.features, alpha) for name, alpha in names.items()}
     rows = class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(), metric.groups(),
