@@ -50,3 +50,9 @@ def test_corrections_that_do_not_fit_are_refused_before_the_network_runs(sweep, 
     output = run(*sweep[:-1], '1', *consent, status=1)
     assert 'needs the head direction' in output and 'Traceback' not in output
     assert not (tmp_path / 'store').exists()
+
+
+def test_a_loss_on_sigmoids_is_refused_before_the_network_runs(sweep, tmp_path):
+    output = run(*sweep, '--i-know-this-is-test', '--cfg-options', 'model.head.loss.use_sigmoid=True', status=1)
+    assert 'CrossEntropyLoss takes sigmoids (use_sigmoid=True); use a head' in output and 'Traceback' not in output
+    assert not (tmp_path / 'store').exists()
