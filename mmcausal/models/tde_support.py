@@ -58,6 +58,8 @@ def is_detector(model: nn.Module) -> bool:
 
 def _fault(model: nn.Module, classifier: str) -> str:
     """Return why a layer has no TDE, as the start of a sentence, or an empty string."""
+    if any(base.__name__ == 'BaseRetriever' for base in type(model).__mro__):
+        return f'TDE needs a classifier, but {type(model).__name__} ranks images by their similarity'
     layer, owner = _find(model, classifier), _owner(model, classifier)
     if isinstance(layer, nn.Linear):
         return _fault_of_head(model.get_submodule(owner)) or _fault_of_predictions(model, owner, classifier)

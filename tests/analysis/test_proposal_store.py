@@ -4,6 +4,7 @@ from unittest import mock
 import pytest
 import torch
 from helpers.detectors import NUM_CLASSES, TDE_CONFIGS, heads_of, small_detector, with_direction
+from helpers.host_detectors import host_detector
 from mmdet.testing import demo_mm_inputs
 from mmengine.structures import InstanceData
 
@@ -50,3 +51,26 @@ def test_boxes_that_depend_on_alpha_cannot_be_stored():
         next(iterate_proposals(specific, []))
     with pytest.raises(ValueError, match='got CascadeRoIHead; enable_detector_tde'):
         next(iterate_proposals(small_detector('cascade_baseline_r101'), []))
+
+
+@pytest.mark.parametrize('path', ['sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py',
+                                  'sabl/sabl-cascade-rcnn_r50_fpn_1x_coco.py',
+                                  'double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py'])
+def test_detecting_again_with_the_box_heads_of_the_host(path, tmp_path):
+    detector = with_direction(host_detector(path, tde=True), 1., steps=1)
+    store = ProposalStore(tmp_path, dict(checkpoint='abc'), 'float32')
+    store.append(next(iterate_proposals(detector, [one_image()])))
+    again = detect_again(detector, next(iter(store)), 2.)
+    for head in heads_of(detector):
+        head.fc_cls.alpha = 2.
+    expected = detector.test_step(one_image())[0].pred_instances
+    assert len(expected)
+    for key, value in again.items():
+        torch.testing.assert_close(value, expected[key], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('path', ['grid_rcnn/grid-rcnn_r50_fpn_gn-head_2x_coco.py',
+                                  'tridentnet/tridentnet_r50-caffe_1x_coco.py'])
+def test_boxes_found_after_the_box_head_cannot_be_stored(path):
+    with pytest.raises(ValueError, match='RoIHead finds its boxes after the box head'):
+        next(iterate_proposals(host_detector(path, tde=True), []))

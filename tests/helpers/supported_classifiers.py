@@ -192,5 +192,8 @@ MODELS_OF_IMAGES = {
     '`ImageClassifier`': pooled('ImageClassifier', SMALL, 8),
     '`mmcausal.FineTunedClassifier`, `mmcausal.StageTwoClassifier`': pooled('mmcausal.StageTwoClassifier', SMALL, 8),
     '`mmcausal.BBNClassifier`': pooled('mmcausal.BBNClassifier', dict(type='mmcausal.ResNet32', in_channels=1), 128),
+    '`ImageToImageRetriever`': Case(lambda: built(
+        type='ImageToImageRetriever', image_encoder=SMALL, prototype=torch.zeros(1, 8),
+        head=dict(type='LinearClsHead', **SIZES)), 'head.fc', ''),
 }
 CLASSIFICATION = {**HEADS, **LAYERS, **LOSSES, **MODELS_OF_IMAGES}

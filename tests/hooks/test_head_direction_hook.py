@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers.commands import CONFIGS, DIGITS, ROOT
 from helpers.runners import digits_runner
+from helpers.supported_classifiers import SigmoidHead, TwoClassifierHead, built
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -317,3 +318,19 @@ def test_the_warning_knows_no_more_than_the_runner(tmp_path):
     hook.after_val_epoch(runner)
     hook.after_val_epoch(runner, {'accuracy/top1': 3.})
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize('head, words', [
+    (SigmoidHead, 'SigmoidHead scores each class by itself'),
+    (TwoClassifierHead, "TwoClassifierHead are not of 'head.fc' alone"),
+])
+def test_a_head_without_tde_is_refused_before_training(head, words):
+    model = torch.nn.ModuleDict(dict(head=head(num_classes=6, in_channels=8)))
+    model.head.fc = DeconfoundLinear(8, 6)
+    with pytest.raises(ValueError, match=f'{words}.*; use'):
+        HeadDirectionHook(0.9).before_train(SimpleNamespace(model=model))
+
+
+def test_the_memory_of_oltr_is_no_classifier_to_check():
+    model = torch.nn.ModuleDict(dict(head=built(type='mmcausal.OLTRHead', num_classes=6, in_channels=8, places=4)))
+    HeadDirectionHook(0.9).before_train(SimpleNamespace(model=model, optim_wrapper=None))

@@ -50,3 +50,18 @@ def test_what_cannot_be_deployed_is_refused():
     stock = digits_classifier(dict(type='LinearClsHead'))
     enable_tde(stock, 0.)
     assert DeployedClassifier(stock.eval())(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_the_classifier_may_have_another_name():
+    classifier = digits_classifier(dict(type='VisionTransformerClsHead'))
+    torch.nn.init.normal_(classifier.head.layers.head.weight)
+    layer = enable_tde(classifier.eval(), 1., 'head.layers.head')
+    layer.observe(torch.rand(4, 256))
+    layer.update_direction(0.)
+    images = torch.randint(0, 256, (3, 1, 8, 8)).float()
+    expected = classifier((images - 127.5) / 60, mode='tensor')
+    deployed = DeployedClassifier(classifier, 'head.layers.head')
+    torch.testing.assert_close(deployed(images), expected, atol=1e-4, rtol=1e-4)
+    assert classifier.head.layers.head is layer
+    with pytest.raises(ValueError, match="'head.fc' is not a layer of .*; use classifier='head.layers.head'"):
+        DeployedClassifier(classifier)

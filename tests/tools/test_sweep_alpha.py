@@ -85,3 +85,9 @@ def test_the_chosen_alpha_goes_into_a_config_for_all(two_rank_checkpoint, tmp_pa
     assert 'no longer a result on them' in run(*sweep, *other, '--split', 'test', status=1)
     assert 'must end in .py' in run(*sweep, '--write-config', tmp_path / 'other.json', status=2)
     assert not (tmp_path / 'other.py').exists()
+
+
+def test_a_loss_on_sigmoids_is_refused_before_the_network_runs(sweep, tmp_path):
+    output = run(*sweep, '--i-know-this-is-test', '--cfg-options', 'model.head.loss.use_sigmoid=True', status=1)
+    assert 'CrossEntropyLoss takes sigmoids (use_sigmoid=True); use a head' in output and 'Traceback' not in output
+    assert not (tmp_path / 'store').exists()

@@ -104,12 +104,10 @@ def check_box_head(bbox_head: BBoxHead) -> None:
 def check_layer_of_detector(detector: nn.Module, classifier: str) -> None:
     """Raise ``ValueError`` unless the layer of this name is the classifier of a RoI head with TDE."""
     from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin
-    name = type(detector).__name__
-    parts = classifier.split('.')
-    for end in range(len(parts)):
-        parent = dict(detector.named_modules()).get('.'.join(parts[:end]))
-        if isinstance(parent, TDERoIHeadMixin) and parts[-1] == 'fc_cls':
-            return
-    raise ValueError(f'TDE of the detector {name} needs a RoI head that tells its classifier the foreground, but '
-                     f'{classifier!r} is not in one; use one such as mmcausal.TDEStandardRoIHead, or for a trained '
-                     'detector enable_detector_tde or mmcausal.TDEDetectorTTA')
+    layer = dict(detector.named_modules()).get(classifier)
+    roi_heads = [module for module in detector.modules() if isinstance(module, TDERoIHeadMixin)]
+    if not any(layer is head.fc_cls for roi_head in roi_heads for head in box_heads(roi_head)):
+        raise ValueError(f'TDE of the detector {type(detector).__name__} needs a RoI head that tells its classifier '
+                         f'the foreground, but {classifier!r} is not in one; use one such as '
+                         'mmcausal.TDEStandardRoIHead, or for a trained detector enable_detector_tde or '
+                         'mmcausal.TDEDetectorTTA')

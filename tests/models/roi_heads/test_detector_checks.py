@@ -1,12 +1,18 @@
 """Losses, arguments and checkpoints that a TDE RoI head accepts or refuses."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers.detectors import NUM_CLASSES, losses, predict, small_detector
+from helpers.host_detectors import host_detector
 from helpers.runners import shapes_cfg
+from helpers.supported_detectors import DYNAMIC, FASTER_RCNN
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn import functional as F
+
+from mmcausal import DeconfoundLinear, DetectionDeconfoundLinear, HeadDirectionHook, enable_tde
 
 
 @ROOT_MODELS.register_module(force=True)
@@ -72,3 +78,38 @@ def test_checkpoint_of_other_stages_or_classes_is_refused(shapes, tmp_path, name
     runner._load_from = str(tmp_path / 'fewer.pth')
     with pytest.raises(ValueError, match=r'not one of this .*fc_cls.weight has shape \(25, .* here, but \(24, '):
         runner.test()
+
+
+def test_dynamic_rcnn_keeps_its_dynamics():
+    detector = host_detector(DYNAMIC, tde=True)
+    stock = host_detector(DYNAMIC)
+    for model in (detector, stock):
+        model.roi_head.train_cfg.dynamic_rcnn.update(update_iter_interval=2, initial_iou=0.3)
+        for step in range(2):
+            torch.manual_seed(step)
+            losses(model)
+        assert model.roi_head.bbox_assigner.pos_iou_thr == 0.3 and model.roi_head.iou_history == []
+
+
+def test_a_box_head_is_needed():
+    for bbox_head in (None, []):
+        with pytest.raises(ValueError, match='TDEStandardRoIHead needs a bbox_head'):
+            host_detector(DYNAMIC, tde='mmcausal.TDEStandardRoIHead', bbox_head=bbox_head)
+
+
+@pytest.mark.parametrize('layer', [DeconfoundLinear, DetectionDeconfoundLinear])
+def test_a_classifier_that_does_not_know_the_foreground_is_refused_before_training(layer):
+    stock = host_detector(FASTER_RCNN)
+    stock.roi_head.bbox_head.fc_cls = layer(32, 7)
+    with pytest.raises(ValueError, match="'roi_head.bbox_head.fc_cls' is not in one; use one such as"):
+        HeadDirectionHook(0.9).before_train(SimpleNamespace(model=stock))
+    HeadDirectionHook(0.9).before_train(SimpleNamespace(
+        model=host_detector(FASTER_RCNN, tde=True), optim_wrapper=None, iter=0))
+
+
+def test_detectors_are_not_classifiers():
+    for model in (host_detector(FASTER_RCNN), host_detector('retinanet/retinanet_r50_fpn_1x_coco.py')):
+        with pytest.raises(ValueError, match=f"detector {type(model).__name__} .* 'head.fc' is not in one; use"):
+            enable_tde(model, 1.)
+    ours = host_detector(FASTER_RCNN, tde=True)
+    assert enable_tde(ours, 2., 'roi_head.bbox_head.fc_cls').alpha == 2.
