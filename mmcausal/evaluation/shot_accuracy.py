@@ -6,7 +6,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from mmcausal.class_prior import class_probabilities
+from mmcausal.encoding import log_text
 from mmcausal.registry import METRICS
+from mmcausal.text import align, shorten
 
 Prior = Union[str, Sequence[float], np.ndarray, None]
 
@@ -141,10 +143,11 @@ class ShotAccuracy(BaseMetric):
         return shot_groups(self.counts(), self.many, self.few)
 
     def _print_table(self, counts: np.ndarray, tested: np.ndarray, accuracy: np.ndarray) -> None:
-        names = (self.dataset_meta or {}).get('classes', range(len(counts)))
+        names = (self.dataset_meta or {}).get('classes') or range(len(counts))
         shots = {label: shot for shot, group in self.groups().items() for label in np.flatnonzero(group)}
-        lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}{"accuracy":>10}']
-        for label in np.argsort(-counts, kind='stable'):
-            lines.append(f'{str(names[label]):<24}{shots[label]:<8}{counts[label]:>8}{tested[label]:>8}'
-                         f'{accuracy[label]:>10.2f}')
-        MMLogger.get_current_instance().info('\n'.join(['', *lines]))
+        order = np.argsort(-counts, kind='stable')
+        columns = [align(['class', *(shorten(names[label], 40) for label in order)]),
+                   align(['shot', *(shots[label] for label in order)])]
+        lines = [f'{"train":>8}{"test":>8}{"accuracy":>10}',
+                 *(f'{counts[label]:>8}{tested[label]:>8}{accuracy[label]:>10.2f}' for label in order)]
+        log_text(MMLogger.get_current_instance(), '\n'.join(['', *map(''.join, zip(*columns, lines))]))

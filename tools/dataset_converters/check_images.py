@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
 from mmcausal.datasets import ImageList
+from mmcausal.encoding import use_utf8
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
@@ -97,6 +98,7 @@ def find_faults(dataset: ImageList) -> Dict[str, str]:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
@@ -117,7 +119,7 @@ def main() -> None:
         unreadable += faults
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8')
+        args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8', errors='surrogateescape')
     sys.exit(1 if unreadable or num_refused else 0)
 
 

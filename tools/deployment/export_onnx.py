@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.encoding import use_utf8
 from mmcausal.models import DeployedClassifier, enable_tde
 from mmcausal.registry import MODELS
 
@@ -59,6 +60,7 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 
 @torch.no_grad()
 def main() -> None:
+    use_utf8()
     args = parse_args()
     try:
         deployed = DeployedClassifier(load_classifier(args)).eval()
