@@ -14,15 +14,16 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
+from mmcausal.encoding import use_utf8
 from mmcausal.hosts import is_installed
 from mmcausal.models import TDELinear, enable_tde
+from mmcausal.text import pad, short_names
 from mmcausal.visualization import (
     NoFeatureMapError,
     draw_grad_cam,
     grad_cams,
     image_to_show,
     paper_figure,
-    short_name,
 )
 
 Ranking = List[Tuple[str, float]]
@@ -66,8 +67,8 @@ def top_classes(inferencer: ImageClassificationInferencer, layer: TDELinear, ima
     """Return class names and probabilities, most probable first."""
     layer.alpha = alpha
     scores = np.asarray(inferencer(image)[0]['pred_scores'])
-    names = inferencer.classes or list(map(str, range(len(scores))))
-    return [(short_name(names[label]), float(scores[label])) for label in np.argsort(-scores)[:number]]
+    names = short_names(inferencer.classes or range(len(scores)))
+    return [(names[label], float(scores[label])) for label in np.argsort(-scores)[:number]]
 
 
 def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.ndarray, alpha: float,
@@ -85,6 +86,7 @@ def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
@@ -104,7 +106,7 @@ def main() -> None:
     factual, direct = rankings = [top_classes(inferencer, layer, image, value) for value in (0., alpha)]
     print(f'{"total effect":<40}TDE, alpha {alpha:.2f}')
     for (a, score_a), (b, score_b) in zip(factual, direct):
-        print(f'{100 * score_a:>6.2f} %  {a:<29}{100 * score_b:>6.2f} %  {b}')
+        print(f'{100 * score_a:>6.2f} %  {pad(a, 29)}{100 * score_b:>6.2f} %  {b}')
     try:
         draw(inferencer, layer, image, alpha, rankings, args.out)
     except NoFeatureMapError as error:

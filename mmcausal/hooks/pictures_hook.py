@@ -102,7 +102,8 @@ class PicturesHook(Hook):
         from mmcausal.visualization import classifier_pictures, grad_cam_pictures, to_image
         features, labels = map(np.stack, zip(*samples))
         counts = self.dataset.metainfo['class_counts']
-        figures = classifier_pictures(self.layer, features, labels, counts, shot_groups(counts, self.many, self.few))
+        figures = classifier_pictures(self.layer, features, labels, counts, shot_groups(counts, self.many, self.few),
+                                      names=self.dataset.metainfo.get('classes'))
         model = unwrap(runner.model)
         classifier = model.module if isinstance(model, BaseTTAModel) else model
         figures.update(grad_cam_pictures(classifier, self.layer, self.dataset, labels, counts))

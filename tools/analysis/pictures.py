@@ -17,6 +17,7 @@ from arguments import (
 )
 
 from mmcausal.analysis import build_split
+from mmcausal.encoding import use_utf8
 
 matplotlib.use('Agg')
 
@@ -32,13 +33,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
+    use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'pictures')
     dataset = build_split(runner.cfg, args.split)
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha)
+    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), args.alpha,
+                                   dataset.metainfo.get('classes'))
     pictures.update(grad_cam_pictures(runner.model, layer, dataset, store.labels, metric.counts(), args.alpha))
     for name, figure in pictures.items():
         figure.savefig(args.out_dir / f'{name}.png')

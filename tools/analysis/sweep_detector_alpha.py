@@ -5,7 +5,6 @@ images with --num-images). Every alpha after that costs classifier, NMS and eval
 network again, so the metric is box AP. A cascade needs class-agnostic boxes, as in the configs for LVIS.
 """
 import argparse
-import itertools
 import json
 import sys
 from pathlib import Path
@@ -35,6 +34,7 @@ from mmcausal.analysis import (
     remaining_batches,
 )
 from mmcausal.analysis.proposal_store import check_alpha_free_boxes
+from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import LVISMetric
 from mmcausal.models import enable_detector_tde
 from mmcausal.registry import METRICS
@@ -123,22 +123,16 @@ def sweep(model: nn.Module, store: ProposalStore, metric: LVISMetric,
 def draw(points: List[Dict[str, float]], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
-    from mmcausal.visualization import SHOT_COLORS, paper_figure
-    from mmcausal.visualization.style import LINE_COLORS
+    from mmcausal.visualization import draw_over_alpha, paper_figure
     figure, axes = paper_figure()
-    alphas = [point['alpha'] for point in points]
-    for name, group in METRIC_GROUPS.items():
-        if points[0][name] >= 0:
-            axes.plot(alphas, [point[name] for point in points], color=SHOT_COLORS[group], marker='.', label=name)
-    styles = itertools.cycle(zip(LINE_COLORS[3:] + LINE_COLORS[:2], (':', '--', '-.', '-')))
-    for (name, alpha), (color, style) in zip(marks.items(), styles):
-        axes.axvline(alpha, color=color, linestyle=style, linewidth=1, label=f'{name}: {alpha:.2f}')
-    axes.set(xlabel='alpha (0: total effect)', ylabel='box AP (%)')
-    axes.legend(fontsize=6)
+    measured = {name: group for name, group in METRIC_GROUPS.items() if points[0][name] >= 0}
+    draw_over_alpha(axes, points, measured, marks)
+    axes.set_ylabel('box AP (%)')
     figure.savefig(path)
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
     with plain_errors():
@@ -166,7 +160,7 @@ def main() -> None:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
-            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1))
+            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1), encoding='utf-8')
         plot = args.out.with_suffix('.png')
         draw(points, {**marks, f'best in {args.select}': best}, plot)
         print(f'Plot: {plot}')
