@@ -13,10 +13,10 @@ def tolerate(streams: Iterable[Any]) -> None:
             stream.reconfigure(errors='backslashreplace')
 
 
-def log_text(logger: logging.Logger, text: str) -> None:
+def log_text(logger: logging.Logger, text: str, level: int = logging.INFO) -> None:
     """Log text with names; a terminal or log file whose encoding lacks a character gets an escape."""
     tolerate(handler.stream for handler in logger.handlers if isinstance(handler, logging.StreamHandler))
-    logger.info(text)
+    logger.log(level, text)
 
 
 def use_utf8() -> None:

@@ -74,7 +74,7 @@ def image_keys(dataset: BaseDataset) -> List[bytes]:
         info = dataset.get_data_info(index)
         in_memory = 'img_path' not in info
         keys.append(hashlib.sha256(np.ascontiguousarray(info['img']).tobytes()).digest() if in_memory else
-                    os.path.realpath(info['img_path']).encode())
+                    os.path.realpath(info['img_path']).encode('utf-8', 'surrogateescape'))
     return keys
 
 

@@ -77,9 +77,9 @@ def test_columns_of_the_table_are_straight():
     metric = ShotAccuracy(classwise=True, class_counts=[9] * len(NAMES))
     metric.dataset_meta = dict(classes=NAMES)
     metric.process(None, [dict(gt_label=torch.tensor([0]), pred_label=torch.tensor([0]))])
-    with mock.patch.object(MMLogger, 'info') as info:
+    with mock.patch.object(MMLogger, 'log') as log:
         metric.evaluate(1)
-    _, *lines = info.call_args.args[0].split('\n')
+    _, *lines = log.call_args.args[1].split('\n')
     assert len(lines) == 1 + len(NAMES) and len(set(map(display_width, lines))) == 1
     shots = {display_width(line[:line.index('few ')]) for line in lines[1:]}
     assert shots == {lines[0].index('shot')}
