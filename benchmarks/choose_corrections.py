@@ -104,7 +104,8 @@ def main() -> None:
         print(rows[-1], flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(dict(
-        provenance(), corrections_tried=tried, seconds=round(time.perf_counter() - start, 1), rows=rows), indent=1))
+        provenance(), corrections_tried=tried, seconds=round(time.perf_counter() - start, 1), rows=rows), indent=1),
+        encoding='utf-8')
 
 
 if __name__ == '__main__':

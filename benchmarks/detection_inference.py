@@ -88,7 +88,7 @@ def main() -> None:
     if args.out:
         result = dict(provenance(), config=args.config.stem, baseline=args.baseline.stem, seconds_per_image=medians,
                       ratio=ratio, seconds=seconds, score_thr=args.score_thr)
-        args.out.write_text(json.dumps(result, indent=1))
+        args.out.write_text(json.dumps(result, indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

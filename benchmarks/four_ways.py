@@ -43,7 +43,7 @@ def train_once(make_config: MakeConfig, kind: str, seed: int, work_dir: Path) ->
         start, resumed = time.time(), (work_dir / 'last_checkpoint').exists()
         build_runner(cfg, work_dir, changes).train()
         times = dict(minutes=round((time.time() - start) / 60, 1), resumed=resumed)
-        (work_dir / TRAINING_TIME).write_text(json.dumps(times))
+        (work_dir / TRAINING_TIME).write_text(json.dumps(times), encoding='utf-8')
     return last
 
 
@@ -81,7 +81,9 @@ def trainings(work_dir: Path, seed: int) -> Dict[str, dict]:
     for kind in ('baseline', 'tde'):
         folder = work_dir / f'{kind}_{seed}'
         time_file = folder / TRAINING_TIME
-        times = json.loads(time_file.read_text()) if time_file.exists() else dict(minutes=None, resumed=None)
+        times = dict(minutes=None, resumed=None)
+        if time_file.exists():
+            times = json.loads(time_file.read_text(encoding='utf-8'))
         logs[kind] = dict(times, losses=losses(folder))
     return logs
 
@@ -90,7 +92,7 @@ def losses(work_dir: Path) -> List[Metrics]:
     """Return epochs and losses from the training logs in ``work_dir``, also of an interrupted and resumed run."""
     by_epoch = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in map(json.loads, log.read_text().splitlines()):
+        for line in map(json.loads, log.read_text(encoding='utf-8').splitlines()):
             if 'loss' in line:
                 by_epoch[line['epoch']] = dict(epoch=line['epoch'], loss=line['loss'])
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]

@@ -49,7 +49,7 @@ def train(momentum: float, args: argparse.Namespace) -> List[dict]:
         sys.executable, ROOT / 'tools' / 'compare_methods.py', CONFIG, '--seeds', *map(str, args.seeds),
         '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out,
         '--cfg-options', *(f'{key}={value}' for key, value in options.items())], check=True)
-    return json.loads(out.read_text())['rows'][0]['results']
+    return json.loads(out.read_text(encoding='utf-8'))['rows'][0]['results']
 
 
 def measure(checkpoint: Path, options: dict) -> Dict[str, Any]:
@@ -81,7 +81,8 @@ def main() -> None:
               + ', '.join(f'{gain:+.1f} (alpha {alpha:g})' for alpha, gain in
                           zip(ALPHAS[1:], (accuracies[:, 1:] - accuracies[:, :1]).mean(0))), flush=True)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seeds=args.seeds, rows=rows), indent=1))
+        args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seeds=args.seeds, rows=rows), indent=1),
+                            encoding='utf-8')
 
 
 if __name__ == '__main__':

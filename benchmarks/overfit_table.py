@@ -63,7 +63,7 @@ def main() -> None:
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         content = dict(provenance(), seed=args.seed, epochs=args.epochs, results=results, trainings=logs)
-        args.out.write_text(json.dumps(content, indent=1))
+        args.out.write_text(json.dumps(content, indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

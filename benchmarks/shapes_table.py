@@ -51,7 +51,7 @@ def main() -> None:
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(dict(provenance(), seeds=args.seeds, results=results, trainings=logs),
-                                       indent=1))
+                                       indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -104,7 +104,7 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(dict(
         provenance(), config=args.config, images=len(labels), dtype=args.dtype, predictions_that_differ=differ,
-        sweep_seconds=seconds, rows=rows), indent=1))
+        sweep_seconds=seconds, rows=rows), indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -69,7 +69,7 @@ def main() -> None:
     if args.out:
         result = dict(provenance(), images_per_second=rates, ratio=ratio, rounds=args.rounds, seconds=seconds,
                       batch_size=args.batch_size)
-        args.out.write_text(json.dumps(result, indent=1))
+        args.out.write_text(json.dumps(result, indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

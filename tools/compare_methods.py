@@ -20,6 +20,8 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import commit, hash_config, machine, provenance, replace_text
+from mmcausal.encoding import use_utf8
+from mmcausal.text import markdown_code
 
 TOOLS = Path(__file__).resolve().parent
 PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text(encoding='utf-8'))
@@ -209,11 +211,12 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
             values = [result[metric] for result in row['results'] if metric in result]
             spread = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
             cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
-        lines.append(f'| `{row["config"]}` | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
+        lines.append(f'| {markdown_code(row["config"])} | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
     return '\n'.join(lines)
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     rows, failures = [], []
     for path in args.configs:

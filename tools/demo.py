@@ -16,16 +16,17 @@ from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
 from mmcausal.commands import alpha_argument, total_effect_alone
+from mmcausal.encoding import use_utf8
 from mmcausal.hosts import is_installed
 from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
+from mmcausal.text import pad, short_names
 from mmcausal.visualization import (
     NoFeatureMapError,
     draw_grad_cam,
     grad_cams,
     image_to_show,
     paper_figure,
-    short_name,
 )
 
 Ranking = List[Tuple[str, float]]
@@ -69,8 +70,8 @@ def top_classes(inferencer: ImageClassificationInferencer, layer: TDELinear, ima
     """Return class names and probabilities, most probable first."""
     layer.alpha = alpha
     scores = np.asarray(inferencer(image)[0]['pred_scores'])
-    names = inferencer.classes or list(map(str, range(len(scores))))
-    return [(short_name(names[label]), float(scores[label])) for label in np.argsort(-scores)[:number]]
+    names = short_names(inferencer.classes or range(len(scores)))
+    return [(names[label], float(scores[label])) for label in np.argsort(-scores)[:number]]
 
 
 def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.ndarray, alphas: Dict[str, float],
@@ -108,10 +109,11 @@ def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELi
 def print_table(rankings: Dict[str, Ranking]) -> None:
     print(''.join(f'{name:<40}' for name in rankings).rstrip())
     for row in zip(*rankings.values()):
-        print(''.join(f'{f"{100 * score:>6.2f} %  {name}":<40}' for name, score in row).rstrip())
+        print(''.join(pad(f'{100 * score:>6.2f} %  {name}', 40) for name, score in row).rstrip())
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     try:
         inferencer, layer, alpha = load(args)

@@ -9,6 +9,8 @@ from typing import List
 import torch
 from mmengine.config import Config
 
+from mmcausal.encoding import use_utf8
+
 HOSTS = ('mmpretrain', 'mmdet')
 
 
@@ -20,6 +22,7 @@ def run_host_script(name: str) -> None:
     Raises:
         SystemExit: No config among the arguments, or a package that is not installed.
     """
+    use_utf8()
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
     if config is None:
         if not {'-h', '--help'} & set(sys.argv[1:]):

@@ -12,6 +12,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from mmcausal.analysis import hash_file
+from mmcausal.encoding import use_utf8
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +41,7 @@ def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
     published = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))

@@ -18,9 +18,10 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
+from mmcausal.encoding import use_utf8  # noqa: E402
 from mmcausal.evaluation import ShotAccuracy  # noqa: E402
 from mmcausal.visualization import draw_alpha_sweep, paper_figure  # noqa: E402
-from mmcausal.visualization.style import LINE_COLORS, MARKERS  # noqa: E402
+from mmcausal.visualization.style import CLASSIFIER_COLORS, MARKERS, legend_above  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'digits_lt'
 GROUPS = ('many', 'medium', 'few', 'overall')
@@ -77,13 +78,17 @@ def print_table(results: List[Dict[str, Any]]) -> None:
 
 def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> None:
     figure, (by_class, by_alpha) = paper_figure(columns=2)
-    for name, color, marker in zip(('linear', 'deconfound', 'deconfound-tde'), LINE_COLORS, MARKERS):
+    meanings = {'linear': 'linear', 'deconfound': 'total effect', 'deconfound-tde': 'TDE'}
+    handles = {}
+    for index, (name, meaning) in enumerate(meanings.items()):
+        color = CLASSIFIER_COLORS[meaning]
         classwise = np.array([result[name]['classwise'] for result in results])
-        by_class.plot(classwise.mean(0), color=color, marker=marker, markersize=4, label=name)
-        by_class.fill_between(range(10), classwise.min(0), classwise.max(0), color=color, alpha=0.15, linewidth=0)
+        x = np.arange(10) + 0.22 * (index - 1)
+        by_class.vlines(x, classwise.min(0), classwise.max(0), color=color, linewidth=2, alpha=0.4)
+        handles[name], = by_class.plot(x, classwise.mean(0), MARKERS[index], color=color, markersize=4)
     by_class.set_xticks(range(10), [f'{label}\n({count})' for label, count in enumerate(class_counts)])
-    by_class.set(xlabel='class (training images)', ylabel='accuracy (%), mean and range of seeds', ylim=(0, 103))
-    by_class.legend(fontsize=6, loc='lower left')
+    by_class.set(xlabel='class (training images)', ylabel='accuracy (%), mean and range of seeds', ylim=(-3, 103))
+    legend_above(by_class, handles)
 
     points = [{key: np.mean([point[key] for point in same]) for key in (*GROUPS, 'alpha')}
               for same in zip(*(result['sweep'] for result in results))]
@@ -94,12 +99,14 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     args.work_dir.mkdir(parents=True, exist_ok=True)
     print(f'Training 2 classifiers on long-tailed digits for each of {len(args.seeds)} seeds', flush=True)
     results = [run_seed(seed, args.work_dir) for seed in args.seeds]
     print_table(results)
-    (args.work_dir / 'quickstart.json').write_text(json.dumps(dict(zip(map(str, args.seeds), results)), indent=1))
+    numbers = json.dumps(dict(zip(map(str, args.seeds), results)), indent=1)
+    (args.work_dir / 'quickstart.json').write_text(numbers, encoding='utf-8')
     class_counts = build_runner('linear', 0, args.work_dir / 'plot').test_dataloader.dataset.metainfo['class_counts']
     draw(results, class_counts, args.work_dir / 'quickstart.png')
     print(f"\nNumbers: {args.work_dir / 'quickstart.json'}\nPlot: {args.work_dir / 'quickstart.png'}")

@@ -38,8 +38,9 @@ fits() { # STACK VERSION
 }
 
 find_python() { # STACK -> the first interpreter that fits
-    local candidate
-    for candidate in ${PYTHON:-python3 python python3.11 python3.10 python3.12 python3.9 python3.8}; do
+    local candidate candidates=(python3 python python3.11 python3.10 python3.12 python3.9 python3.8)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
         if fits "$1" "$(version_of "$candidate")"; then printf '%s' "$candidate"; return; fi
     done
 }
@@ -149,7 +150,8 @@ if link.is_symlink() or not link.exists():
         link.unlink()
     link.symlink_to(Path('mmcausal').resolve())
     record = Path(next(file for file in installed.files if file.name == 'RECORD').locate())
-    if 'mmcausal,,' not in record.read_text().splitlines():
-        record.write_text(record.read_text() + 'mmcausal,,\n')
+    lines = record.read_text(encoding='utf-8')
+    if 'mmcausal,,' not in lines.splitlines():
+        record.write_text(lines + 'mmcausal,,\n', encoding='utf-8')
 END
 say "Ready: $python"

@@ -11,6 +11,8 @@ from typing import Any, Dict, List
 import yaml
 from mmengine.config import Config
 
+from mmcausal.encoding import use_utf8
+
 ROOT = Path(__file__).resolve().parent.parent
 # Keyed by benchmark: the last field of a config's name, or else its folder
 TRAINING_DATA = {
@@ -42,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_yaml(path: Path) -> Dict[str, Any]:
     """Return the content of the file, empty if there is none."""
-    return yaml.safe_load(path.read_text()) if path.exists() else {}
+    return yaml.safe_load(path.read_text(encoding='utf-8')) if path.exists() else {}
 
 
 def describe_model(config: Path) -> Dict[str, Any]:
@@ -95,16 +97,17 @@ def find_outdated() -> Dict[Path, str]:
     """Return the new text of each file that is out of date."""
     texts = {path: yaml.dump(content, Dumper=IndentedDumper, sort_keys=False, allow_unicode=True, width=120)
              for path, content in update_files().items()}
-    return {path: text for path, text in texts.items() if not path.exists() or path.read_text() != text}
+    return {path: text for path, text in texts.items() if not path.exists() or path.read_text(encoding='utf-8') != text}
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     outdated = find_outdated()
     for path, text in outdated.items():
         print(path.relative_to(ROOT))
         if not args.check:
-            path.write_text(text)
+            path.write_text(text, encoding='utf-8')
     if args.check and outdated:
         sys.exit(1)
 

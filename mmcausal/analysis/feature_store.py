@@ -82,7 +82,7 @@ def image_keys(dataset: BaseDataset) -> List[bytes]:
         info = dataset.get_data_info(index)
         in_memory = 'img_path' not in info
         keys.append(hashlib.sha256(np.ascontiguousarray(info['img']).tobytes()).digest() if in_memory else
-                    os.path.realpath(info['img_path']).encode())
+                    os.path.realpath(info['img_path']).encode('utf-8', 'surrogateescape'))
     return keys
 
 
@@ -126,7 +126,7 @@ def check_identity(folder: Path, identity: Identity) -> None:
         replace_text(file, json.dumps(identity, indent=1))
         return
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
         raise ValueError(f'{file} is damaged: {error}. Remove {folder}') from error
     for key in sorted(found.keys() | identity.keys()):
@@ -138,7 +138,7 @@ def check_identity(folder: Path, identity: Identity) -> None:
 def replace_text(file: Path, text: str) -> None:
     """Write a file atomically: an interrupted run leaves the old text or the new one."""
     new = file.with_name(f'{file.name}.new')
-    new.write_text(text)
+    new.write_text(text, encoding='utf-8')
     new.replace(file)
 
 
@@ -172,7 +172,7 @@ class FeatureStore:
         if is_new:
             self._write_done(0)
         with self._naming_damage('num_done'):
-            self.num_done = int((self.folder / 'num_done').read_text())
+            self.num_done = int((self.folder / 'num_done').read_text(encoding='utf-8'))
 
     def _array(self, name: str, is_new: bool, dtype: str, shape: Tuple[int, ...]) -> np.memmap:
         if is_new:

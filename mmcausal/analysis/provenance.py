@@ -1,6 +1,7 @@
 """Provenance of a result: command, commit, machine kind and release of PyTorch."""
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Dict
 
 import torch
 
+from mmcausal.text import readable
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def provenance() -> Dict[str, str]:
     """Return command, commit, machine kind and release of PyTorch of this process, for the JSON of a result."""
-    return dict(command=' '.join(['python', *(word.replace(f'{ROOT}{os.sep}', '') for word in sys.argv)]),
-                commit=commit(), machine=machine(), torch=torch.__version__)
+    command = shlex.join(['python', *(word.replace(f'{ROOT}{os.sep}', '') for word in sys.argv)])
+    return dict(command=readable(command), commit=commit(), machine=machine(), torch=torch.__version__)
 
 
 def commit() -> str:

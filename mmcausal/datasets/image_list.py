@@ -1,5 +1,6 @@
 """Long-tailed datasets given as lists of images: ImageNet-LT, Places-LT (Liu et al., CVPR 2019), iNaturalist."""
 import hashlib
+import os
 import re
 from typing import Any, List, Optional, Sequence, Union
 
@@ -27,7 +28,7 @@ def read_labels(ann_file: str, num_classes: int) -> List[int]:
     if not exists(ann_file):
         raise FileNotFoundError(f'the list of images {ann_file} is missing')
     try:
-        lines = list_from_file(ann_file)
+        lines = list_from_file(ann_file, encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f'{ann_file} must be a text file in UTF-8, not compressed: {error}') from error
     if not lines:
@@ -105,7 +106,10 @@ class ImageList(CheckedImages):
         self.is_training_split = self.train_ann_files == [ann_file]
         self.num_images, self.num_train_images = num_images, num_train_images
         self.md5 = md5
-        if kwargs.get('classes') is None and 'classes' not in self.METAINFO:
+        classes = kwargs.get('classes')
+        if isinstance(classes, str):  # the host would keep a byte order mark in the first name
+            kwargs['classes'] = list_from_file(os.path.expanduser(classes), encoding='utf-8-sig')
+        if classes is None and 'classes' not in self.METAINFO:
             metainfo = {'classes': tuple(map(str, range(num_classes))), **(metainfo or {})}
         super().__init__(ann_file=ann_file, metainfo=metainfo, **kwargs)
 
@@ -119,7 +123,10 @@ class ImageList(CheckedImages):
         else:
             labels = self._train_labels()
         self._metainfo['class_counts'] = np.bincount(labels, minlength=self.num_classes).tolist()
-        return super().load_data_list()
+        data_list = super().load_data_list()
+        # The host keeps the byte order mark that Windows puts at the start of UTF-8
+        data_list[0]['img_path'] = data_list[0]['img_path'].replace('\ufeff', '')
+        return data_list
 
     def _train_labels(self) -> List[int]:
         paths = [join_path(self.data_root, path) for path in self.train_ann_files]

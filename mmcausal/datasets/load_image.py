@@ -1,8 +1,10 @@
 """Image loading that tolerates a few unreadable files."""
+import logging
 from typing import Optional, Set, Union
 
 from mmengine.logging import MMLogger
 
+from mmcausal.encoding import log_text
 from mmcausal.hosts import require_host
 from mmcausal.registry import TRANSFORMS
 
@@ -44,5 +46,6 @@ class LoadImage(LoadImageFromFile):
             if len(self.unreadable) > self.max_unreadable:
                 raise ValueError(f'{message}. max_unreadable={self.max_unreadable} allows no more') from error
             if not is_known:
-                MMLogger.get_current_instance().error(message)  # other ranks log nothing below an error
+                # Other ranks log nothing below an error
+                log_text(MMLogger.get_current_instance(), message, logging.ERROR)
             return None

@@ -319,5 +319,5 @@ def make_shapes_dataset(out_dir: Union[str, Path],
     for file, plan, rng in zip(files, plans, (train_rng, val_rng)):
         folder = Path(out_dir) / file.stem.replace('shapes_', '')
         records = write_images(folder, plan, classes, image_size, rng, report)
-        file.write_text(json.dumps(dict(categories=categories, **records)))
+        file.write_text(json.dumps(dict(categories=categories, **records)), encoding='utf-8')
     return files[0], files[1]

@@ -7,10 +7,12 @@ from mmengine.logging import MMLogger
 
 from mmcausal.checks import check_integer
 from mmcausal.datasets.lvis import check_categories
+from mmcausal.encoding import log_text
 from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
 from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
+from mmcausal.text import pad, shorten
 
 require_host('mmdet')
 
@@ -215,8 +217,9 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
     def _classwise(self, precision: np.ndarray) -> Dict[str, float]:
         names = [category['name'] for category in self._categories()]
         values = [_mean(precision[:, :, k, 0], empty=float('nan')) for k in range(len(names))]
-        lines = [f'{name:<32}{value:>8.4f}' for name, value in zip(names, values) if not np.isnan(value)]
-        MMLogger.get_current_instance().info('\n'.join(
+        lines = [f'{pad(shorten(name, 31), 32)}{value:>8.4f}' for name, value in zip(names, values)
+                 if not np.isnan(value)]
+        log_text(MMLogger.get_current_instance(), '\n'.join(
             [f'AP of the {len(lines)} of {len(names)} categories with ground truth:', *lines]))
         return {f'{name}_precision': value for name, value in zip(names, values)}
 

@@ -6,9 +6,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from mmcausal.class_prior import class_probabilities
+from mmcausal.encoding import log_text
 from mmcausal.evaluation.class_counts import ClassCounts, class_names, training_counts
 from mmcausal.evaluation.class_groups import SHOTS, Groups, check_groups, class_groups, shot_groups
 from mmcausal.registry import METRICS
+from mmcausal.text import align, shorten
 
 NOT_GROUPS = ('overall', 'prior', 'classwise')  # the other results
 Prior = Union[str, Sequence[float], np.ndarray, None]
@@ -168,13 +170,15 @@ class ShotAccuracy(BaseMetric):
 
     def _print_table(self, labels: np.ndarray, metrics: Dict[str, Union[float, List[float]]]) -> None:
         counts = self.counts()
-        names = (self.dataset_meta or {}).get('classes', range(len(counts)))
+        names = (self.dataset_meta or {}).get('classes') or range(len(counts))
         shots = {label: shot for shot, group in self.groups().items() for label in np.flatnonzero(group)}
         tested = np.bincount(labels, minlength=len(counts))
-        columns = {title: np.asarray(metrics[name]) for title, name in
-                   (('accuracy', 'classwise'), ('total effect', 'total_effect_classwise')) if name in metrics}
-        lines = [f'{"class":<24}{"shot":<8}{"train":>8}{"test":>8}' + ''.join(f'{title:>14}' for title in columns)]
-        for label in np.argsort(-counts, kind='stable'):
-            lines.append(f'{str(names[label]):<24}{shots.get(label, "-"):<8}{counts[label]:>8}{tested[label]:>8}'
-                         + ''.join(f'{accuracy[label]:>14.2f}' for accuracy in columns.values()))
-        MMLogger.get_current_instance().info('\n'.join(['', *lines]))
+        accuracies = {title: np.asarray(metrics[name]) for title, name in
+                      (('accuracy', 'classwise'), ('total effect', 'total_effect_classwise')) if name in metrics}
+        order = np.argsort(-counts, kind='stable')
+        columns = [align(['class', *(shorten(names[label], 40) for label in order)]),
+                   align(['shot', *(shots.get(label, '-') for label in order)])]
+        lines = [f'{"train":>8}{"test":>8}' + ''.join(f'{title:>14}' for title in accuracies),
+                 *(f'{counts[label]:>8}{tested[label]:>8}'
+                   + ''.join(f'{accuracy[label]:>14.2f}' for accuracy in accuracies.values()) for label in order)]
+        log_text(MMLogger.get_current_instance(), '\n'.join(['', *map(''.join, zip(*columns, lines))]))

@@ -122,7 +122,7 @@ class PicturesHook(Hook):
         probs = {name: np.stack([scores[name] for _, _, scores in samples]) for name in samples[0][2]}
         counts = self.dataset.metainfo['class_counts']
         figures = classifier_pictures(self.layer, features, labels, counts, shot_groups(counts, self.many, self.few),
-                                      probs=probs)
+                                      probs=probs, names=self.dataset.metainfo.get('classes'))
         figures.update(grad_cam_pictures(without_wrappers(runner.model), self.layer, self.dataset, labels, counts,
                                          probs=probs))
         for name, figure in figures.items():

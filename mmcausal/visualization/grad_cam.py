@@ -2,7 +2,7 @@
 import copy
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from mmcausal.analysis.sweeps import Array
 from mmcausal.hosts import is_installed
 from mmcausal.models.layers import Alpha, TDELinear, check_alpha
+from mmcausal.text import short_names
 from mmcausal.visualization.classifier import alphas_to_show
-from mmcausal.visualization.features import by_rank
-from mmcausal.visualization.style import paper_figure
+from mmcausal.visualization.ranks import by_rank
+from mmcausal.visualization.style import as_written, paper_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,16 +99,11 @@ def grad_cams(classifier: 'ImageClassifier', layer: TDELinear, image: Tensor, al
     return maps
 
 
-def short_name(name: Union[str, int]) -> str:
-    """Return the first of the synonyms in an ImageNet class name, short enough for a plot."""
-    return str(name).split(',')[0]
-
-
 def draw_grad_cam(axes: 'Axes', image: np.ndarray, heat: np.ndarray, title: str) -> None:
     """Draw an RGB image (H, W, 3) of uint8 under its heat map (H, W)."""
     axes.imshow(image)
     axes.imshow(heat, cmap='inferno', alpha=0.5, vmin=0, vmax=1)
-    axes.set_title(title, fontsize=7, parse_math=False)  # a class may be called 'under $5 and over $1'
+    axes.set_title(title, fontsize=7, **as_written(title))
     axes.set_axis_off()
 
 
@@ -140,7 +136,7 @@ def draw_grad_cams(classifier: 'ImageClassifier', layer: TDELinear, dataset: Bas
     alphas = alphas_to_show(layer, alpha)
     if probs is not None:
         alphas = {name: value for name, value in alphas.items() if name in probs}
-    names = dataset.metainfo.get('classes') or range(layer.out_features)
+    names = short_names(dataset.metainfo.get('classes') or range(layer.out_features), width=20)
     # Images are square, and two columns of a paper fit four of them
     figure, _ = paper_figure(columns=len(indices), rows=len(alphas), panel=(1.75, 2.1))
     for column, index in zip(np.array(figure.axes).reshape(len(alphas), len(indices)).T, indices):
@@ -148,9 +144,9 @@ def draw_grad_cams(classifier: 'ImageClassifier', layer: TDELinear, dataset: Bas
         image = classifier.data_preprocessor(pseudo_collate([sample]))['inputs'][0]
         labels = None if probs is None else {name: int(probs[name][index].argmax()) for name in alphas}
         cams = grad_cams(classifier, layer, image, alphas, labels)
-        truth = short_name(names[int(sample['data_samples'].gt_label)])
+        truth = names[int(sample['data_samples'].gt_label)]
         for axes, (name, (label, heat)) in zip(column, cams.items()):
-            title = f'{truth}\n{name}: {short_name(names[label])}'
+            title = f'{truth}\n{name}: {names[label]}'
             draw_grad_cam(axes, image_to_show(classifier, sample['inputs']), heat, title)
     return figure
 

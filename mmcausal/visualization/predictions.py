@@ -1,35 +1,20 @@
-"""Plots of predictions: accuracy per class, confusion between shot groups, calibration.
+"""Plots of predictions: confusion between shot groups, calibration.
 
-Shapes: labels and predictions (N,), probs (N, C), class_counts and the masks in groups (C,).
+Shapes: labels and predictions (N,), probs (N, C), the masks in groups (C,).
 """
 from typing import TYPE_CHECKING, Dict
 
 import numpy as np
 import torch
 
-from mmcausal.visualization.features import by_rank, class_means
-from mmcausal.visualization.style import LINE_COLORS, MARKERS, group_color
+from mmcausal.text import shorten
+from mmcausal.visualization.ranks import FEW_IMAGES, class_means, draw_points, hollow_handle
+from mmcausal.visualization.style import SHOT_COLORS, as_written, colors_of, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NUM_BINS = 15  # as in Guo et al., ICML 2017
-
-
-def draw_class_accuracy(axes: 'Axes', labels: np.ndarray, predictions: Dict[str, np.ndarray],
-                        class_counts: np.ndarray) -> None:
-    """Draw the accuracy of each class by rank, for one or more classifiers; ``predictions`` has their names."""
-    num_classes = len(class_counts)
-    window = max(num_classes // 20, 1)  # curves of many classes are noisy
-    for (name, predicted), color, marker in zip(predictions.items(), LINE_COLORS[1:], MARKERS):
-        accuracy = 100 * class_means((predicted == labels).astype(float), labels, num_classes)[by_rank(class_counts)]
-        axes.plot(accuracy, marker, markersize=3, color=color, alpha=0.35 if window > 1 else 1)
-        tested = np.convolve(~np.isnan(accuracy), np.ones(window), 'valid')
-        smooth = np.convolve(np.nan_to_num(accuracy), np.ones(window), 'valid')
-        smooth = np.divide(smooth, tested, out=np.full(len(smooth), np.nan), where=tested > 0)
-        axes.plot(np.arange(len(smooth)) + (window - 1) / 2, smooth, color=color, label=name)
-    axes.set(xlabel='class rank, most frequent first', ylabel='accuracy (%)', ylim=(0, 102))
-    axes.legend(fontsize=6)
 
 
 def shot_confusion(labels: np.ndarray, predictions: np.ndarray, groups: Dict[str, np.ndarray]) -> np.ndarray:
@@ -53,8 +38,11 @@ def draw_confusion(axes: 'Axes', labels: np.ndarray, predictions: np.ndarray, gr
     for row, column in np.ndindex(*shares.shape):
         axes.text(column, row, f'{shares[row, column]:.0f}', ha='center', va='center',
                   color='white' if shares[row, column] < 60 else 'black')
-    axes.set_xticks(range(1 + len(groups)), ['right', *(f'wrong:\n{name}' for name in groups)])
-    axes.set_yticks(range(len(groups)), groups)
+    names = [shorten(name, 16) for name in groups]
+    numbers = [np.isin(labels, np.flatnonzero(group)).sum() for group in groups.values()]
+    style = as_written(*names)
+    axes.set_xticks(range(1 + len(groups)), ['right', *(f'wrong:\n{name}' for name in names)], **style)
+    axes.set_yticks(range(len(groups)), [f'{name}\n{number} images' for name, number in zip(names, numbers)], **style)
     axes.set(xlabel='predicted (%)', ylabel='true')
     axes.grid(False)
 
@@ -72,15 +60,23 @@ def calibration_errors(probs: np.ndarray, labels: np.ndarray, groups: Dict[str, 
 
 
 def draw_reliability(axes: 'Axes', probs: np.ndarray, labels: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
-    """Draw accuracy over confidence in each shot group, with its expected calibration error."""
+    """Draw accuracy over confidence in each shot group, with its expected calibration error and number of images.
+
+    Bins of few images are hollow and not connected.
+    """
     confidence, correct = probs.max(1), probs.argmax(1) == labels
     bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
     axes.plot([0, 1], [0, 100], color='#999999', linewidth=0.8)
+    colors, handles, sizes = colors_of(groups, SHOT_COLORS), {}, np.zeros(0, int)
     for name, error in calibration_errors(probs, labels, groups).items():
         members = groups[name][labels]
         accuracy = 100 * class_means(correct[members].astype(float), bins[members], NUM_BINS)
         middle = class_means(confidence[members], bins[members], NUM_BINS)
-        axes.plot(middle, accuracy, marker='o', markersize=3, color=group_color(name, groups),
-                  label=f'{name}: ECE {error:.1f} %')
-    axes.set(xlabel='confidence', ylabel='accuracy (%)', xlim=(0, 1), ylim=(0, 102))
-    axes.legend(fontsize=6, loc='upper left')
+        size = np.bincount(bins[members], minlength=NUM_BINS)
+        is_reliable = size >= FEW_IMAGES
+        axes.plot(middle[is_reliable], accuracy[is_reliable], color=colors[name], linewidth=1.2)
+        draw_points(axes, middle, accuracy, size, 'o', colors[name])
+        handles[f'{name}: ECE {error:.1f} %, {members.sum()} images'] = axes.lines[-1]
+        sizes = np.concatenate([sizes, size])
+    axes.set(xlabel='confidence', ylabel='accuracy (%)', xlim=(0, 1), ylim=(-2, 102))
+    legend_above(axes, {**handles, **hollow_handle(sizes)})

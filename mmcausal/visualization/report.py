@@ -5,11 +5,13 @@ import io
 import json
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Collection, Dict, List, Sequence
+from typing import TYPE_CHECKING, Collection, Dict, List, Sequence, Union
 
 import numpy as np
 
-from mmcausal.visualization.features import class_means
+from mmcausal.text import readable
+from mmcausal.visualization.ranks import class_means
+from mmcausal.visualization.style import COLUMN_WIDTH, SHOT_COLORS, colors_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 SHOT_ORDER = ('many', 'medium', 'few')
 TEMPLATE = Path(__file__).with_name('report.html')
 CAPTIONS = {
-    'class_accuracy': 'Accuracy of each class, most frequent first. With many classes, the lines average neighbours.',
+    'class_accuracy': 'Accuracy of each class, most frequent first; bars show 95 % intervals or, with many classes, '
+                      'the mean over neighbours. Grey: training images.',
     'alpha_sweep': 'Accuracy of the shot groups over alpha.',
-    'feature_norms': 'Mean length of the features, by class rank.',
-    'weight_norms': 'Length of the classifier weights, by class rank.',
+    'feature_norms': 'Mean length of the features of each class, most frequent first.',
+    'weight_norms': 'Length of the classifier weights of each class, most frequent first.',
     'direction_cosines': 'Cosine of features and head direction, by shot group.',
     'decomposition': 'Features along the head direction and across it, one dot per class.',
     'confusion': 'Predictions for the images of each shot group: right, or a wrong class of each group.',
@@ -56,15 +59,28 @@ def class_rows(names: Sequence[str], class_counts: np.ndarray, groups: Dict[str,
     return rows
 
 
-def shot_table(accuracies: Dict[str, Dict[str, float]]) -> str:
-    """Return an HTML table of the accuracy of each shot group, with a row per classifier."""
+def shot_table(accuracies: Dict[str, Dict[str, float]], sizes: Dict[str, str]) -> str:
+    """Return an HTML table of the accuracy of each shot group, with a row per classifier and the groups' sizes."""
     groups = list(next(iter(accuracies.values())))
-    head = ''.join(f'<th>{html.escape(group)}</th>' for group in groups)
+    head = ''.join(f'<th>{html.escape(group)}<br><small>{sizes[group]}</small></th>' for group in groups)
     lines = []
     for name, values in accuracies.items():
         cells = ''.join(f'<td>{values[group]:.2f}</td>' for group in groups)
-        lines.append(f'<tr><td>{html.escape(name)}</td>{cells}</tr>')
+        lines.append(f'<tr><th>{html.escape(name)}</th>{cells}</tr>')
     return f'<table id="shots"><tr><th>top-1, %</th>{head}</tr>{"".join(lines)}</table>'
+
+
+def group_sizes(groups: Collection[str], rows: List[list]) -> Dict[str, str]:
+    """Return HTML with the tested classes and images of each shot group, for the result of :func:`class_rows`.
+
+    A name that is no group, such as ``overall``, gets the numbers of all classes.
+    """
+    own = {row[1] for row in rows}
+    sizes = {}
+    for group in groups:
+        images = [row[3] for row in rows if row[3] and (row[1] == group or group not in own)]
+        sizes[group] = f'{len(images)} classes<br>{sum(images)} images'
+    return sizes
 
 
 def picture(name: str, figure: 'Figure') -> str:
@@ -72,9 +88,9 @@ def picture(name: str, figure: 'Figure') -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
     caption = CAPTIONS[name]
-    wide = ' class="wide"' if len(figure.axes) > 1 else ''
+    wide = ' class="wide"' if figure.get_figwidth() > COLUMN_WIDTH else ''
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (f'<figure{wide}><img alt="{caption}" src="data:image/png;base64,{data}">'
+    return (f'<figure{wide}><div class="scroll"><img alt="{caption}" src="data:image/png;base64,{data}"></div>'
             f'<figcaption>{caption}</figcaption></figure>')
 
 
@@ -90,17 +106,20 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
         rows: Result of :func:`class_rows`.
     """
     ordered = [name for name in CAPTIONS if name in figures]
-    found = list(dict.fromkeys(row[1] for row in rows))
-    groups = sorted(found, key=lambda group: SHOT_ORDER.index(group) if group in SHOT_ORDER else len(SHOT_ORDER))
+    reported = next(iter(accuracies.values()))
+    found = {row[1] for row in rows}
+    groups = [group for group in SHOT_COLORS if group in found] + sorted(found - SHOT_COLORS.keys())
 
-    def embedded(value: list) -> str:  # a name like </script> must not end the script
+    def embedded(value: Union[list, dict]) -> str:  # a name like </script> must not end the script
         return json.dumps(value).replace('<', '\\u003c')
 
-    return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
+    page = Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
         title=html.escape(title), summary=html.escape(summary),
-        shots=shot_table(accuracies),
+        shots=shot_table(accuracies, group_sizes(reported, rows)),
         pictures='\n'.join(picture(name, figures[name]) for name in ordered),
         options=''.join(f'<option>{html.escape(group)}</option>' for group in groups),
         config_name=html.escape(config_name), config=html.escape(config),
         columns=embedded(class_columns(accuracies)),
+        colors=embedded(colors_of(groups, SHOT_COLORS)),
         rows=embedded(rows))
+    return readable(page)

@@ -26,7 +26,7 @@ def test_classes_are_counted_in_the_training_list(tmp_path):
     ([*LIST, 'c/3.jpg 3'], r'the label in line 4 of .* must be in \[0, 3\), but got 3'),
     (['c/3.jpg -1'], r'must be in \[0, 3\), but got -1'), (LIST[:2], 'must have 3 images, but got 2'),
     (['c/3.jpg --1'], 'line 1 of'),
-    (['c/3.jpg ²'], 'line 1 of'), (['\ufeffc/3.jpg 0'], 'line 1 of'), ([' 0'], 'line 1 of'),
+    (['c/3.jpg ²'], 'line 1 of'), (['c/3.jpg 0', '\ufeffc/4.jpg 0'], 'line 2 of'), ([' 0'], 'line 1 of'),
 ])
 def test_bad_lists_are_refused_by_line(tmp_path, lines, words):
     with pytest.raises(ValueError, match=words):
@@ -40,6 +40,20 @@ def test_lists_that_are_no_lists_are_refused(tmp_path):
                         ('packed.txt', 'packed.txt must be a text file in UTF-8, not compressed')):
         with pytest.raises(ValueError, match=words):
             build(tmp_path, ann_file=name)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    """In lists of images and of class names, as Windows writes them."""
+    (tmp_path / 'marked.txt').write_bytes('\ufeff猫 & é.jpg 2\r\nb.jpg 0\r\n'.encode())
+    (tmp_path / 'classes.txt').write_bytes('\ufeff$5\r\n_b\r\n猫\r\n'.encode())
+    dataset = build(tmp_path, ann_file='marked.txt', train_ann_file='marked.txt', classes=str(tmp_path / 'classes.txt'))
+    infos = [dataset.get_data_info(index) for index in range(2)]
+    assert [info['img_path'] for info in infos] == [str(tmp_path / '猫 & é.jpg'), str(tmp_path / 'b.jpg')]
+    assert [info['gt_label'] for info in infos] == [2, 0] and dataset.metainfo['class_counts'] == [1, 0, 1]
+    assert dataset.metainfo['classes'] == ('$5', '_b', '猫')
+    (tmp_path / 'empty.txt').write_bytes('\ufeff'.encode())
+    with pytest.raises(ValueError, match='must list images, but is empty'):
+        build(tmp_path, ann_file='empty.txt')
 
 
 def test_the_training_list_is_counted_too(tmp_path):

@@ -42,7 +42,8 @@ def test_groups_of_the_user(trained):
 def test_without_alpha_there_is_no_second_panel(trained):
     layer, features, labels = trained
     pictures = classifier_pictures(layer, features, labels, COUNTS, GROUPS, alpha=0.)
-    assert [len(pictures['confusion'].axes), len(pictures['class_accuracy'].axes[0].lines)] == [1, 2]
+    legend = [text.get_text() for text in pictures['class_accuracy'].axes[0].get_legend().get_texts()]
+    assert len(pictures['confusion'].axes) == 1 and 'total effect' in legend and 'TDE' not in legend
 
 
 def test_without_direction_there_are_no_pictures_of_it(trained):

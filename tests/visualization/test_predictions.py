@@ -3,23 +3,34 @@ import numpy as np
 import pytest
 
 from mmcausal.evaluation import shot_groups
-from mmcausal.visualization import calibration_errors, draw_class_accuracy, paper_figure, shot_confusion
+from mmcausal.visualization import calibration_errors, draw_confusion, draw_reliability, paper_figure, shot_confusion
 
 GROUPS = shot_groups([500, 200, 50, 5])
-
-
-def test_untested_classes_are_left_out_of_the_moving_average():
-    """With 40 classes the line averages two, and every second class was never tested."""
-    labels = np.arange(0, 40, 2)
-    _, axes = paper_figure()
-    draw_class_accuracy(axes, labels, dict(right=labels), np.arange(40, 0, -1))
-    assert axes.lines[1].get_ydata().tolist() == pytest.approx([100.] * 39)
 
 
 def test_confusion_by_hand():
     labels = np.array([0, 0, 0, 0, 3, 3])
     predictions = np.array([0, 1, 2, 3, 0, 0])
     assert shot_confusion(labels, predictions, GROUPS).tolist() == [[25, 25, 25, 25], [0, 0, 0, 0], [0, 100, 0, 0]]
+
+
+def test_bins_of_few_images_are_hollow_and_not_connected():
+    """Twelve images in the bin around 0.9, two in the one around 0.5."""
+    confidence = np.array([0.9] * 12 + [0.5] * 2, np.float32)
+    probs = np.stack([confidence, *[(1 - confidence) / 3] * 3], 1)
+    _, axes = paper_figure()
+    draw_reliability(axes, probs, np.array([0] * 14), GROUPS)
+    _, curve, hollow, solid = axes.lines
+    assert curve.get_xdata().tolist() == pytest.approx([0.9]) and solid.get_ydata().tolist() == [100]
+    assert hollow.get_markerfacecolor() == 'none' and 0.5 == pytest.approx(np.nanmin(hollow.get_xdata()))
+    assert axes.get_legend().get_texts()[0].get_text().endswith('14 images')
+
+
+def test_rows_of_a_confusion_have_their_number_of_images():
+    _, axes = paper_figure()
+    draw_confusion(axes, np.array([0, 0, 3]), np.array([0, 1, 3]), GROUPS)
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert rows == ['many\n2 images', 'medium\n0 images', 'few\n1 images']
 
 
 def test_calibration_error_against_a_loop():

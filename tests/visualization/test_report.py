@@ -1,16 +1,42 @@
 """The page of a report: by value, and in a browser where there is one."""
+import json
+import re
 import shutil
+from collections import defaultdict
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from helpers import names as nasty
 
 from mmcausal.evaluation import named_groups, shot_groups
 from mmcausal.visualization import class_rows, paper_figure, report_page
+from mmcausal.visualization.report import group_sizes
 
 COUNTS = np.array([500, 50, 5, 3])
 NAMES = ['dog', 'cat </script>', 'axolotl', 'unseen']
 LABELS = np.array([0, 0, 1, 1, 2])
 PREDICTIONS = {'total effect': np.array([0, 0, 1, 0, 0]), 'TDE': np.array([0, 1, 1, 1, 2])}
+
+
+class Page(HTMLParser):
+    """The tags of a page, and the texts within each kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts, self.open = [], defaultdict(list), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ('meta', 'br', 'img', 'input'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open:
+            self.texts[self.open[-1]].append(data)
 
 
 def rows():
@@ -41,6 +67,33 @@ def test_the_page_needs_nothing_else():
     assert 'http' not in text.replace('http-equiv', '') and text.count('src="data:image/png;base64,') == 2
     assert '<title>a &amp; b</title>' in text and 'TDE &lt;b&gt;' in text
     assert text.count('</script>') == 1  # not the one in a class's name
+
+
+@pytest.mark.parametrize('name', nasty.NAMES)
+def test_every_name_is_text(name):
+    """In the title, the tables, the choice of groups and the config; no name ends a tag, an attribute or the script."""
+    counts = np.array([500, 5])
+    groups = {f'group {name}': counts > 0}
+    table = class_rows([name, 'dog'], counts, groups, LABELS % 2, {f'model {name}': LABELS % 2})
+    text = report_page(f'title {name}', f'summary {name}', f'{name}.py', f'model = {name!r}',
+                       {f'model {name}': {f'group {name}': 50.}}, {}, table)
+    page = Page()
+    page.feed(text)
+    assert page.tags.count('script') == 1 and page.tags.count('option') == 2 and page.tags.count('details') == 1
+    assert page.texts['title'] == [f'title {name}'.replace('\r', '\n')] and f'group {name}' in page.texts['option']
+    assert page.texts['pre'] == [f'model = {name!r}']
+    script, = page.texts['script']
+    assert json.loads(re.search('const rows = (.*);', script).group(1))[0][:2] == [name, f'group {name}']
+
+
+def test_bytes_that_are_no_text_do_not_end_the_report():
+    text = report_page('x\udce9', '', 'c.py', '', {'total': dict(many=1.)}, {}, [['a', 'many', 1, 1, 1.]])
+    assert '<title>x\ufffd</title>' in text and text.encode('utf-8')
+
+
+def test_sizes_of_groups_are_those_tested():
+    assert group_sizes(['many', 'few', 'overall'], rows()) == {
+        'many': '1 classes<br>2 images', 'few': '1 classes<br>1 images', 'overall': '3 classes<br>5 images'}
 
 
 @pytest.fixture(scope='module')
@@ -82,3 +135,23 @@ def test_the_table_sorts_and_filters(browser, tmp_path):
     browser.find_element('css selector', '#shot option:nth-child(4)').click()
     assert sorted(names()) == ['axolotl', 'unseen']
     assert [entry for entry in browser.get_log('browser') if entry['level'] == 'SEVERE'] == []
+
+
+@pytest.mark.parametrize('width', [390, 1280])
+def test_nothing_is_wider_than_the_window(browser, tmp_path, width):
+    """Tables and wide pictures scroll within their frames; names are shown as they are, one below the other."""
+    counts = np.arange(len(nasty.NAMES), 0, -1) * 9
+    table = class_rows(nasty.NAMES, counts, shot_groups(counts), LABELS, PREDICTIONS)
+    figures = dict(feature_norms=paper_figure()[0], grad_cam=paper_figure(columns=4, panel=(1.75, 2))[0])
+    text = report_page('deconfound-' * 9, 'x' * 90, 'c.py', 'y' * 300, {'total effect': dict(many=1., few=2.)}, figures,
+                       table)
+    (tmp_path / 'report.html').write_text(text, encoding='utf-8')
+    browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride',
+                            dict(width=width, height=800, deviceScaleFactor=1, mobile=width < 600))
+    browser.get((tmp_path / 'report.html').as_uri())
+    assert browser.execute_script('return document.documentElement.scrollWidth') <= width
+    assert browser.execute_script("return document.querySelector('figure img').width") > min(width, 400) - 60
+    cells = browser.execute_script("return [...document.querySelectorAll('#classes td:first-child')].map("
+                                   "cell => cell.textContent)")
+    assert cells == list(nasty.NAMES)
+    browser.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmcausal.analysis import quiet_runner
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
 from mmcausal.class_prior import TakesClassCounts
+from mmcausal.encoding import use_utf8
 from mmcausal.hooks.class_prior_hook import give_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.models import TDELinear, enable_tde
@@ -42,6 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 @torch.no_grad()
 def main() -> None:
+    use_utf8()
     args = parse_args()
     with plain_errors():
         runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'estimate_direction')

@@ -18,6 +18,7 @@ from arguments import (
 )
 
 from mmcausal.analysis import build_split
+from mmcausal.encoding import use_utf8
 from mmcausal.models.enable_tde import without_wrappers
 
 matplotlib.use('Agg')
@@ -34,6 +35,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
+    use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'pictures')
     alpha = alpha_to_show(args, layer)
@@ -41,7 +43,8 @@ def main() -> None:
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha)
+    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
+                                   dataset.metainfo.get('classes'))
     classifier = without_wrappers(runner.model)
     pictures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
     for name, figure in pictures.items():

@@ -4,6 +4,7 @@ Give it a work directory: it reads the config that the training left there, and 
 Features are stored on the first run and shared with sweep_alpha.py and pictures.py.
 """
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from arguments import (
 from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import auto_alphas, build_split, predict, sweep_alpha
+from mmcausal.encoding import use_utf8
 from mmcausal.models.enable_tde import without_wrappers
 
 matplotlib.use('Agg')
@@ -54,7 +56,7 @@ def find_checkpoint(work_dir: Path) -> str:
     last = work_dir / 'last_checkpoint'
     if not last.exists():
         sys.exit(f'{work_dir} has no last_checkpoint; choose one with --checkpoint')
-    checkpoint = Path(last.read_text().strip())
+    checkpoint = Path(os.fsdecode(last.read_bytes().strip()))
     return str(checkpoint if checkpoint.exists() else work_dir / checkpoint.name)  # the directory may have moved
 
 
@@ -67,6 +69,7 @@ def main() -> None:
         paper_figure,
         report_page,
     )
+    use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'report')
     alpha = alpha_to_show(args, layer)
@@ -74,7 +77,9 @@ def main() -> None:
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
-    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha)
+    class_names = dataset.metainfo.get('classes')
+    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
+                                  class_names)
     classifier = without_wrappers(runner.model)
     figures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
     names = {'total effect': 0., **({f'TDE, alpha {alpha:.4g}': alpha} if alpha else {})}
@@ -87,7 +92,7 @@ def main() -> None:
     groups = [group for group in (*metric.groups(), 'overall') if group in points[0]]
     by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}
     predictions = {name: predict(layer, store.features, alpha) for name, alpha in names.items()}
-    rows = class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(), metric.groups(),
+    rows = class_rows(class_names or range(len(metric.counts())), metric.counts(), metric.groups(),
                       np.asarray(store.labels), predictions)
     page = report_page(
         title=Path(args.config).stem,

@@ -42,6 +42,7 @@ from mmcausal.analysis import (
     sweep_corrections,
 )
 from mmcausal.class_prior import check_class_counts
+from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import TDELinear
@@ -101,6 +102,7 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'sweep_alpha')
     with plain_errors():  # before the long pass
@@ -140,7 +142,7 @@ def main() -> None:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps, corrections=others),
-            indent=1))
+            indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -9,7 +9,6 @@ the chosen alpha goes into a new config, for tests and inferencers alike.
 import argparse
 import contextlib
 import io
-import itertools
 import json
 import os
 import sys
@@ -46,6 +45,7 @@ from mmcausal.analysis import (
     remaining_batches,
 )
 from mmcausal.analysis.proposal_store import check_alpha_free_boxes
+from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
 from mmcausal.models import enable_detector_tde
 from mmcausal.models.enable_tde import without_wrappers
@@ -190,25 +190,18 @@ def sweep(model: nn.Module, store: ProposalStore, metric: Metric, args: argparse
 def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
-    from mmcausal.visualization import SHOT_COLORS, paper_figure
-    from mmcausal.visualization.style import LINE_COLORS
+    from mmcausal.visualization import draw_over_alpha, paper_figure
     figure, axes = paper_figure()
     points = [point for point in points if point['alpha'] != 'auto']  # it has marks
-    alphas = [point['alpha'] for point in points]
-    other_colors = itertools.cycle(LINE_COLORS)  # of the user's own groups
-    for name in points[0] if points else []:
-        if name != 'alpha' and points[0][name] >= 0:
-            color = SHOT_COLORS[METRIC_GROUPS[name]] if name in METRIC_GROUPS else next(other_colors)
-            axes.plot(alphas, [point[name] for point in points], color=color, marker='.', label=name)
-    styles = itertools.cycle(zip(LINE_COLORS[3:] + LINE_COLORS[:2], (':', '--', '-.', '-')))
-    for (name, alpha), (color, style) in zip(marks.items(), styles):
-        axes.axvline(alpha, color=color, linestyle=style, linewidth=1, label=f'{name}: {alpha:.2f}')
-    axes.set(xlabel='alpha (0: total effect)', ylabel='box AP (%)')
-    axes.legend(fontsize=6)
+    measured = {name: METRIC_GROUPS.get(name, name) for name in (points[0] if points else [])
+                if name != 'alpha' and points[0][name] >= 0}
+    draw_over_alpha(axes, points, measured, marks)
+    axes.set_ylabel('box AP (%)')
     figure.savefig(path)
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     with plain_errors():
         runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
@@ -242,7 +235,7 @@ def main() -> None:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
-            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1))
+            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1), encoding='utf-8')
         plot = args.out.with_suffix('.png')
         draw(points, {**marks, **{name: alpha for name, alpha in (('config', own), (f'best in {args.select}', best))
                                   if alpha not in (0, 'auto')}}, plot)

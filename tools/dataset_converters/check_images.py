@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
 from mmcausal.datasets.image_list import CheckedImages
+from mmcausal.encoding import use_utf8
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
@@ -118,6 +119,7 @@ def find_copies(splits: Dict[str, List[str]]) -> List[List[str]]:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
@@ -145,7 +147,7 @@ def main() -> None:
             print(f'    {" = ".join(paths)}')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8')
+        args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8', errors='surrogateescape')
     sys.exit(1 if unreadable or copies or num_refused else 0)
 
 

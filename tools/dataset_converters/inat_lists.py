@@ -3,6 +3,8 @@ import argparse
 import json
 from pathlib import Path
 
+from mmcausal.encoding import use_utf8
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -12,8 +14,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
-    content = json.loads(args.annotations.read_text(encoding='utf-8'))
+    content = json.loads(args.annotations.read_text(encoding='utf-8-sig'))
     labels = {annotation['image_id']: annotation['category_id'] for annotation in content['annotations']}
     lines = [f"{image['file_name']} {labels[image['id']]}\n" for image in content['images']]
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from mmcausal.datasets.shapes import make_shapes_dataset
+from mmcausal.encoding import use_utf8
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,12 +22,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     try:
         train_file, val_file = make_shapes_dataset(**vars(args), report=print)
     except (FileExistsError, ValueError) as error:
         sys.exit(str(error))
-    groups = Counter(category['frequency'] for category in json.loads(train_file.read_text())['categories'])
+    categories = json.loads(train_file.read_text(encoding='utf-8'))['categories']
+    groups = Counter(category['frequency'] for category in categories)
     print(f'Classes: {groups["f"]} frequent, {groups["c"]} common, {groups["r"]} rare')
     print(f'Annotations: {train_file} and {val_file}')
 

@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
 from mmcausal.commands import alpha_argument
+from mmcausal.encoding import use_utf8
 from mmcausal.models import DeployedClassifier, enable_tde
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.registry import MODELS
@@ -62,6 +63,7 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 
 @torch.no_grad()
 def main() -> None:
+    use_utf8()
     args = parse_args()
     try:
         classifier = load_classifier(args)
