@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from mmcausal.datasets import LongTailedDigits
+from mmcausal.encoding import use_utf8
 
 NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 IMBALANCE_RATIO = 10
@@ -24,6 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     for split in ('train', 'test'):
         dataset = LongTailedDigits(split, IMBALANCE_RATIO)

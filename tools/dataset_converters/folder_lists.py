@@ -13,6 +13,7 @@ import numpy as np
 
 from mmcausal.datasets import ImageFolder
 from mmcausal.datasets.long_tail import long_tailed_indices
+from mmcausal.encoding import use_utf8
 
 SPLITS = ('train', 'val', 'test')
 
@@ -44,6 +45,7 @@ def split_images(labels: np.ndarray, counts: List[int], val: int, test: int, see
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     try:
         dataset = ImageFolder(str(args.folder), train_folder='')

@@ -17,6 +17,7 @@ from mmcausal.coco_annotations import (
     load_annotations,
     split_annotations,
 )
+from mmcausal.encoding import use_utf8
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,6 +68,7 @@ def check_images(content: dict) -> None:
 
 
 def main() -> None:
+    use_utf8()
     args = parse_args()
     try:
         check_files(args)
