@@ -6,8 +6,8 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from mmcausal.coco_annotations import check_category_order, image_counts, load_annotations
-from mmcausal.evaluation.class_counts import ClassCounts, training_counts
 from mmcausal.evaluation.class_groups import FREQUENCIES, Groups, check_groups, class_groups, frequency_groups
+from mmcausal.evaluation.training_counts import ClassCounts, training_counts
 from mmcausal.hosts import require_host
 from mmcausal.registry import METRICS
 

@@ -7,8 +7,8 @@ from mmengine.logging import MMLogger
 
 from mmcausal.class_prior import class_probabilities
 from mmcausal.encoding import log_text
-from mmcausal.evaluation.class_counts import ClassCounts, class_names, training_counts
 from mmcausal.evaluation.class_groups import SHOTS, Groups, check_groups, class_groups, shot_groups
+from mmcausal.evaluation.training_counts import ClassCounts, class_names, training_counts
 from mmcausal.registry import METRICS
 from mmcausal.text import align, shorten
 

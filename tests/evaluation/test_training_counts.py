@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmcausal.evaluation.class_counts import class_names, training_counts
+from mmcausal.evaluation.training_counts import class_names, training_counts
 
 CLASSES = ('a', 'b', 'c')
 
