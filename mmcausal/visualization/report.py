@@ -107,8 +107,8 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
     """
     ordered = [name for name in CAPTIONS if name in figures]
     reported = next(iter(accuracies.values()))
-    found = {row[1] for row in rows}
-    groups = [group for group in SHOT_COLORS if group in found] + sorted(found - SHOT_COLORS.keys())
+    found = list(dict.fromkeys(row[1] for row in rows))  # in the order of the classes
+    groups = [group for group in SHOT_COLORS if group in found] + [name for name in found if name not in SHOT_COLORS]
 
     def embedded(value: Union[list, dict]) -> str:  # a name like </script> must not end the script
         return json.dumps(value).replace('<', '\\u003c')
