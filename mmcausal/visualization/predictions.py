@@ -62,7 +62,7 @@ def calibration_errors(probs: np.ndarray, labels: np.ndarray, groups: Dict[str, 
 def draw_reliability(axes: 'Axes', probs: np.ndarray, labels: np.ndarray, groups: Dict[str, np.ndarray]) -> None:
     """Draw accuracy over confidence in each shot group, with its expected calibration error and number of images.
 
-    Bins of few images are hollow and not connected.
+    Bins of few images are hollow and left out of the curve.
     """
     confidence, correct = probs.max(1), probs.argmax(1) == labels
     bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)

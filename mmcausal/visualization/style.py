@@ -1,6 +1,6 @@
 """Common style of all plots: one colour per meaning, names as people write them, legends outside the axes."""
 import io
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Collection, Dict, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -26,7 +26,7 @@ STYLE: dict = {'font.size': 8, 'axes.spines.top': False, 'axes.spines.right': Fa
 COLUMN_WIDTH, HEIGHT = 3.5, 2.6  # inches
 
 
-def colors_of(names: Iterable[str], known: Mapping[str, str]) -> Dict[str, str]:
+def colors_of(names: Collection[str], known: Mapping[str, str]) -> Dict[str, str]:
     """Return a colour for each name: its own if it is ``known``, else one that means nothing else."""
     spare = [name for name in names if name not in known]
     return {**{name: SPARE_COLORS[index % len(SPARE_COLORS)] for index, name in enumerate(spare)},
