@@ -16,7 +16,6 @@ from mmcausal.visualization.style import COLUMN_WIDTH, SHOT_COLORS, colors_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOT_ORDER = ('many', 'medium', 'few')
 TEMPLATE = Path(__file__).with_name('report.html')
 CAPTIONS = {
     'class_accuracy': 'Accuracy of each class, most frequent first; bars show 95 % intervals or, with many classes, '
