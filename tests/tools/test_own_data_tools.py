@@ -8,6 +8,7 @@ from helpers.data import write_image
 from mmengine.registry import init_default_scope
 
 from mmcausal.datasets import ImageFolder, ImageList
+from mmcausal.datasets.long_tail import long_tailed_counts
 
 TOOLS = 'tools/dataset_converters'
 
@@ -53,11 +54,12 @@ def test_lists_leave_a_training_image_of_each_class(tmp_path):
 
 def test_digits_are_written_as_a_folder(tmp_path):
     tool = (sys.executable, f'{TOOLS}/digits_folder.py', tmp_path / 'digits')
-    assert 'train: 403 images of 10 classes' in run(*tool)
+    assert 'train: 342 images, 110 to 11 of a class' in run(*tool)
     init_default_scope('mmpretrain')
-    train, test = (ImageFolder(str(tmp_path / 'digits'), split) for split in ('train', 'test'))
-    assert sorted(train.metainfo['class_counts']) == sorted(test.metainfo['class_counts'])
-    assert max(train.metainfo['class_counts']) == 100 and min(train.metainfo['class_counts']) == 10
+    train, val, test = (ImageFolder(str(tmp_path / 'digits'), split, val_per_class=10)
+                        for split in ('train', 'val', 'test'))
+    assert sorted(train.metainfo['class_counts'], reverse=True) == long_tailed_counts(100, 10, 100)
+    assert np.bincount(val.get_gt_labels()).tolist() == [10] * 10
     assert np.bincount(test.get_gt_labels()).tolist() == [50] * 10
     assert 'exists; nothing was written' in run(*tool, status=2)
 

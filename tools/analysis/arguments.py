@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, Sequence, Tuple
 
 from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset
@@ -32,8 +32,10 @@ from mmcausal.checks import check_number
 from mmcausal.commands import alpha_argument, total_effect_alone
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.models.layers import Alpha, TDELinear
+from mmcausal.text import display_width, shorten
 
-GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # the names that ShotAccuracy reports
+GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # reported by ShotAccuracy, unless the groups have own names
+NO_ACCURACIES = (*Correction._fields, 'normalizer', 'entropy', 'classwise')  # in the points of a sweep
 
 
 @contextlib.contextmanager
@@ -100,8 +102,9 @@ def add_alpha_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's")
 
 
-def add_sweep_arguments(parser: argparse.ArgumentParser, metrics: Optional[Sequence[str]], default: str) -> None:
-    parser.add_argument('--select', choices=metrics, default=default, help='metric to choose a value by')
+def add_sweep_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument('--select', default=default, metavar='METRIC',
+                        help=f'metric to choose a value by, such as that of a group of classes; default {default}')
     parser.add_argument('--out', type=Path, help='JSON file for the results; plots are written beside it')
     parser.add_argument('--write-config', type=new_config_argument, metavar='OUT.py', help='new config that inherits '
                         'from CONFIG, with the chosen alpha; tests, tools and inferencers take it from there')
@@ -179,7 +182,7 @@ def reporting_metric(runner: Runner, args: argparse.Namespace, dataset: BaseData
 def selecting_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> ShotAccuracy:
     """Return the config's shot metric; exit if it does not report ``args.select``."""
     metric = reporting_metric(runner, args, dataset)
-    groups = reported_groups(metric, dataset)
+    groups = [name for name in reported_groups(metric, dataset) if name not in NO_ACCURACIES]
     if args.select not in groups:
         sys.exit(f'--select {args.select}: the shot metric reports {", ".join(groups)} on the {args.split} split of '
                  f'{args.config}. A shot group needs a tested class, and prior a class_prior')
@@ -188,8 +191,13 @@ def selecting_metric(runner: Runner, args: argparse.Namespace, dataset: BaseData
 
 def print_points(points: Sequence[Dict[str, float]], setting: str) -> None:
     """Print the results of a sweep, one line per value of the setting."""
-    columns: List[str] = [name for name in (*GROUPS, 'entropy') if name in points[0]]
-    width = len(setting) + 2
-    print(f'\n{setting:>{width}}' + ''.join(f'{name:>10}' for name in columns))
+    own = [name for name in points[0] if name not in (*GROUPS, *NO_ACCURACIES)]  # groups with names of the user
+    columns = [name for name in (*own, *GROUPS, 'entropy') if name in points[0]]
+    titles = [shorten(name) for name in columns]
+    widths = [max(10, display_width(title) + 2) for title in titles]
+    first = len(setting) + 2
+    print(f'\n{setting:>{first}}' + ''.join(' ' * (width - display_width(title)) + title
+                                            for title, width in zip(titles, widths)))
     for point in points:
-        print(f'{point[setting]:>{width}.2f}' + ''.join(f'{point[name]:>10.3f}' for name in columns))
+        print(f'{point[setting]:>{first}.2f}' + ''.join(f'{point[name]:>{width}.3f}'
+                                                        for name, width in zip(columns, widths)))

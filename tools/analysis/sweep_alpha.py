@@ -17,7 +17,6 @@ from typing import Any, Dict, List
 
 import numpy as np
 from arguments import (
-    GROUPS,
     add_alphas_argument,
     add_feature_arguments,
     add_model_arguments,
@@ -53,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     add_model_arguments(parser)
     add_feature_arguments(parser)
     add_alphas_argument(parser, np.linspace(0, 3, 31).round(2).tolist())
-    add_sweep_arguments(parser, GROUPS, 'overall')
+    add_sweep_arguments(parser, 'overall')
     parser.add_argument('--normalizers', choices=sorted(NORMALIZERS), nargs='+',
                         help="normalisers to try on the trained weights; default: the classifier's own")
     parser.add_argument('--taus', type=number_argument('[0, inf)'), nargs='+', default=[],

@@ -76,7 +76,7 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     add_feature_arguments(parser)
     add_alphas_argument(parser, [0, 0.5, 1, 1.5, 2, 2.5])
-    add_sweep_arguments(parser, None, 'AP')  # the groups are the metric's
+    add_sweep_arguments(parser, 'AP')  # the groups are the metric's
     parser.set_defaults(dtype='float16')
     parser.add_argument('--num-images', type=positive, help='number of images, the first of the split')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
