@@ -34,7 +34,8 @@ classes = ('cat', 'dog', 'owl')
 model = __import__('mmcausal').with_num_classes(_base_.model, len(classes))
 files = dict(data_root='data/mine/', metainfo=dict(classes=classes))
 train_dataloader = val_dataloader = test_dataloader = dict(dataset=files)
-val_evaluator = test_evaluator = dict(ann_file='data/mine/val.json', train_ann_file='data/mine/train.json')
+val_evaluator = dict(ann_file='data/mine/val.json', train_ann_file='data/mine/train.json')
+test_evaluator = dict(ann_file='data/mine/test.json', train_ann_file='data/mine/train.json')
 '''
 
 
@@ -107,7 +108,9 @@ def test_detector_of_own_data_builds_with_its_classes(path, tmp_path):
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         assert dataset.type == 'CocoDataset' and dataset.metainfo.classes == ('cat', 'dog', 'owl')
+        assert dataset.ann_file == f'{split}.json'
     assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'mmcausal.CocoMetric'
+    assert cfg.val_evaluator.ann_file == 'data/mine/val.json' and cfg.test_evaluator.ann_file == 'data/mine/test.json'
     assert cfg.val_evaluator.metric == (['bbox', 'segm'] if 'mask' in path.stem else 'bbox')
     hooks = [hook.type for hook in cfg.custom_hooks]
     assert hooks == ['mmcausal.DetectorCheckHook', 'mmcausal.HeadDirectionHook'][:1 + ('deconfound' in path.stem)]
