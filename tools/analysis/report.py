@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List
 
 import matplotlib
 import numpy as np
@@ -19,10 +20,17 @@ from arguments import (
     stored_features,
 )
 from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
+from mmengine.runner import Runner
 
-from mmcausal.analysis import auto_alphas, build_split, predict, sweep_alpha
+from mmcausal.analysis import FeatureStore, auto_alphas, build_split, predict, sweep_alpha
 from mmcausal.encoding import use_utf8
+from mmcausal.evaluation import ShotAccuracy
+from mmcausal.models import TDELinear
 from mmcausal.models.enable_tde import without_wrappers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 matplotlib.use('Agg')
 
@@ -60,15 +68,27 @@ def find_checkpoint(work_dir: Path) -> str:
     return str(checkpoint if checkpoint.exists() else work_dir / checkpoint.name)  # the directory may have moved
 
 
+def draw(runner: Runner, layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, dataset: BaseDataset,
+         alpha: float) -> Dict[str, 'Figure']:
+    """Return all plots that follow from stored features and, for Grad-CAM, from a few images."""
+    from mmcausal.visualization import classifier_pictures, grad_cam_pictures
+    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
+                                  dataset.metainfo.get('classes'))
+    classifier = without_wrappers(runner.model)
+    figures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
+    return figures
+
+
+def draw_sweep(points: List[dict], layer: TDELinear, alpha: float) -> 'Figure':
+    """Draw accuracy over alpha, with the alpha of the page."""
+    from mmcausal.visualization import draw_alpha_sweep, paper_figure
+    figure, axes = paper_figure()
+    draw_alpha_sweep(axes, points, {**auto_alphas([layer]), **({'this page': alpha} if alpha else {})})
+    return figure
+
+
 def main() -> None:
-    from mmcausal.visualization import (
-        class_rows,
-        classifier_pictures,
-        draw_alpha_sweep,
-        grad_cam_pictures,
-        paper_figure,
-        report_page,
-    )
+    from mmcausal.visualization import class_rows, report_page
     use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'report')
@@ -77,31 +97,24 @@ def main() -> None:
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
 
-    class_names = dataset.metainfo.get('classes')
-    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
-                                  class_names)
-    classifier = without_wrappers(runner.model)
-    figures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
+    figures = draw(runner, layer, store, metric, dataset, alpha)
     names = {'total effect': 0., **({f'TDE, alpha {alpha:.4g}': alpha} if alpha else {})}
     curve = np.linspace(0, 3, 31).round(2).tolist() if layer.mean_feature.any() else []
     points = sweep_alpha(layer, store.features, store.labels, sorted({*names.values(), *curve}), metric)
     if curve:
-        figures['alpha_sweep'], axes = paper_figure()
-        draw_alpha_sweep(axes, points, {**auto_alphas([layer]), **({'this page': alpha} if alpha else {})})
-
+        figures['alpha_sweep'] = draw_sweep(points, layer, alpha)
     groups = [group for group in (*metric.groups(), 'overall') if group in points[0]]
     by_alpha = {point['alpha']: {group: point[group] for group in groups} for point in points}
-    predictions = {name: predict(layer, store.features, alpha) for name, alpha in names.items()}
-    rows = class_rows(class_names or range(len(metric.counts())), metric.counts(), metric.groups(),
-                      np.asarray(store.labels), predictions)
     page = report_page(
         title=Path(args.config).stem,
         summary=f'{len(store.labels)} images of the {args.split} split, checkpoint {Path(args.checkpoint).name}.',
         config_name=Path(args.config).name,
         config=Config.fromfile(args.config).pretty_text,
-        accuracies={name: by_alpha[alpha] for name, alpha in names.items()},
+        accuracies={name: by_alpha[value] for name, value in names.items()},
         figures=figures,
-        rows=rows)
+        rows=class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(),
+                        metric.groups(), np.asarray(store.labels),
+                        {name: predict(layer, store.features, value) for name, value in names.items()}))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(page, encoding='utf-8')
     print(f'Report: {args.out}')

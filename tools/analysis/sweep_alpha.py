@@ -100,6 +100,23 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
     figure.savefig(path)
 
 
+def report_sweep(layer: TDELinear, points: List[Dict[str, Any]], rules: Dict[str, float],
+                 args: argparse.Namespace) -> Dict[str, float]:
+    """Print and draw a sweep of alpha, and return the best alpha and that of the evenest predictions."""
+    best, evenest = (max(points, key=lambda point: point[key])['alpha'] for key in (args.select, 'entropy'))
+    marks = {**rules, 'largest entropy': evenest}
+    print_points(points, 'alpha')
+    print(f'\n{layer.normalizer}: best in {args.select} on the {args.split} split of {args.config}: alpha {best:g}. '
+          'Without labels: ' + ', '.join(f'{rule} {alpha:.2f}' for rule, alpha in marks.items()))
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        plot = args.out.with_name(f'{args.out.stem}_{layer.normalizer}.png')
+        own = {'config': check_correction(layer, Correction(args.config_alpha)).alpha} if args.config_alpha else {}
+        draw(points, {**marks, f'best in {args.select}': best, **own}, plot)
+        print(f'Plot: {plot}')
+    return dict(best=best, largest_entropy=evenest)
+
+
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -119,24 +136,13 @@ def main() -> None:
     others = {setting: sweep_setting(layer, store, metric, args, setting, grid)
               for setting, grid in corrections.items()}
     rules = auto_alphas([layer])
-    own = {'config': check_correction(layer, Correction(args.config_alpha)).alpha} if args.config_alpha else {}
     sweeps, chosen = {}, {}
     for normalizer in args.normalizers or [layer.normalizer]:
         layer.normalizer = normalizer
-        points = sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
-        best, evenest = (max(points, key=lambda point: point[key])['alpha'] for key in (args.select, 'entropy'))
-        marks = {**rules, 'largest entropy': evenest}
-        chosen[normalizer] = dict(best=best, largest_entropy=evenest)
-        print_points(points, 'alpha')
-        print(f'\n{normalizer}: best in {args.select} on the {args.split} split of {args.config}: alpha {best:g}. '
-              'Without labels: ' + ', '.join(f'{rule} {alpha:.2f}' for rule, alpha in marks.items()))
-        if args.out:
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            plot = args.out.with_name(f'{args.out.stem}_{normalizer}.png')
-            draw(points, {**marks, f'best in {args.select}': best, **own}, plot)
-            print(f'Plot: {plot}')
+        sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
+        chosen[normalizer] = report_sweep(layer, sweeps[normalizer], rules, args)
     if args.write_config:
-        write_chosen(args, best, len(store.labels), args.classifier)
+        write_chosen(args, chosen[layer.normalizer]['best'], len(store.labels), args.classifier)
     if args.out:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,

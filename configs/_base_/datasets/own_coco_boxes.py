@@ -1,4 +1,4 @@
-# Images and annotations of your own in COCO format, boxes alone
+# Images and annotations of your own in COCO format
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 data_root = 'data/own/'
 files = dict(data_root=data_root, data_prefix=dict(img='images/'))

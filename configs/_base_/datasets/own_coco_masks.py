@@ -1,11 +1,9 @@
-# Images and annotations of your own in COCO format, with masks
-_base_ = 'mmdet::_base_/datasets/coco_instance.py'
-data_root = 'data/own/'
-files = dict(data_root=data_root, data_prefix=dict(img='images/'))
-train_dataloader = dict(dataset=dict(ann_file='train.json', **files))
-val_dataloader = dict(dataset=dict(ann_file='val.json', **files))
-test_dataloader = dict(dataset=dict(ann_file='test.json', **files))
-metric = dict(type='mmcausal.CocoMetric', train_ann_file=data_root + 'train.json')
-val_evaluator = dict(ann_file=data_root + 'val.json', **metric)
-test_evaluator = dict(ann_file=data_root + 'test.json', **metric)
-tta_pipeline = _base_.test_pipeline
+# The same with masks
+_base_ = './own_coco_boxes.py'
+annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+train_pipeline = [annotations if step.type == 'LoadAnnotations' else step for step in _base_.train_pipeline]
+test_pipeline = [annotations if step.type == 'LoadAnnotations' else step for step in _base_.test_pipeline]
+tta_pipeline = test_pipeline
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_evaluator = test_evaluator = dict(metric=['bbox', 'segm'])
