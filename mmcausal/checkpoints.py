@@ -8,6 +8,7 @@ from torch import Tensor
 
 Shapes = Dict[str, Tuple[int, ...]]
 MOST_LISTED = 3
+OTHER_CLASSES = '. You can fine-tune from it, by load_from, but not test it here'
 
 
 def shapes_of(state: Mapping[str, Tensor], prefix: str = '', suffix: str = '') -> Shapes:

@@ -33,6 +33,9 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
     """
     out = check_new_config(out)
     cfg = Config.fromfile(config)
+    if not isinstance(cfg.model['type'], str):
+        raise ValueError(f'{config} must name its types as text, to be inherited from, but is a config of pure Python '
+                         f'(read_base): set alpha={alpha!r} in it')
     base = Path(os.path.relpath(Path(config).resolve(), out.parent.resolve())).as_posix()
     out.parent.mkdir(parents=True, exist_ok=True)
     errors = []

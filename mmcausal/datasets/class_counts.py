@@ -1,5 +1,5 @@
 """Images of each class in the training data, through the wrappers of the hosts."""
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
@@ -9,16 +9,26 @@ from torch.utils.data import Subset
 Wrapper = Union[BaseDataset, ConcatDataset, RepeatDataset, ClassBalancedDataset, Subset]
 
 
+class UncountableError(ValueError):
+    """Data without class names, or without labels that can be read without loading an image."""
+
+
 class TrainingCounts(list):
     """Class counts of a training split, as a list that may differ between the members of a ``ConcatDataset``.
 
     MMEngine refuses members with unequal (``!=``) meta information, and MMDetection then keeps a list of them. Other
     images are no reason for either, so ``!=`` ignores them; ``==`` compares the numbers.
-    :func:`drawn_class_counts` adds the members up.
+    :func:`drawn_class_counts` adds the members up. Checkpoints store a plain list.
     """
 
     def __ne__(self, other: object) -> bool:
         return not isinstance(other, TrainingCounts) and super().__ne__(other)
+
+    def __reduce__(self) -> Tuple[type, Tuple[list]]:
+        return list, (list(self), )
+
+    def __deepcopy__(self, memo: dict) -> 'TrainingCounts':
+        return TrainingCounts(self)  # as the hosts copy meta information
 
 
 class CountedMixin:
@@ -55,6 +65,15 @@ class CountedMixin:
             self._metainfo['class_counts'] = TrainingCounts(drawn_class_counts(self))  # type: ignore[arg-type]
 
 
+def member_classes(metainfo: Union[dict, List[dict]]) -> List[List[str]]:
+    """Return the class names of each member of a dataset, empty for one without names.
+
+    MMDetection's ``ConcatDataset`` keeps one ``metainfo`` per member where they differ; others have one in all.
+    """
+    names = [info.get('classes') or () for info in (metainfo if isinstance(metainfo, list) else [metainfo])]
+    return [[] if isinstance(classes, str) else list(map(str, classes)) for classes in names]
+
+
 def classes_of(dataset: Wrapper) -> Optional[Sequence[str]]:
     """Return the class names of a dataset, or ``None`` if it has none.
 
@@ -63,18 +82,15 @@ def classes_of(dataset: Wrapper) -> Optional[Sequence[str]]:
     """
     if isinstance(dataset, Subset):
         return classes_of(dataset.dataset)
-    metainfo = getattr(dataset, 'metainfo', {})
-    # MMDetection's ConcatDataset keeps one dict per member where they differ
-    names = [info.get('classes') for info in (metainfo if isinstance(metainfo, list) else [metainfo])]
-    for other in names[1:]:
-        if other is None or names[0] is None or list(other) != list(names[0]):
+    first, *others = member_classes(getattr(dataset, 'metainfo', {}))
+    for other in others:
+        if other != first:
             raise ValueError(f'all members of a {type(dataset).__name__} must have the same classes in the same order, '
-                             f'but got {_first_difference(names[0], other)}')
-    return names[0]
+                             f'but got {_first_difference(first, other)}')
+    return first or None
 
 
-def _first_difference(first: Optional[Sequence[str]], second: Optional[Sequence[str]]) -> str:
-    first, second = list(first or []), list(second or [])
+def _first_difference(first: Sequence[str], second: Sequence[str]) -> str:
     for label, (one, other) in enumerate(zip(first, second)):
         if one != other:
             return f'class {label} called {one!r} in the first, but {other!r} in another one'
@@ -85,7 +101,7 @@ def image_labels(dataset: Wrapper, index: int) -> List[int]:
     """Return the distinct labels of one image in ascending order, without crowd regions. The image is not loaded.
 
     Raises:
-        ValueError: Data without labels.
+        UncountableError: Data without labels.
     """
     if isinstance(dataset, Subset):
         return image_labels(dataset.dataset, dataset.indices[index])
@@ -94,10 +110,11 @@ def image_labels(dataset: Wrapper, index: int) -> List[int]:
         return np.unique(info['gt_label']).tolist()
     if 'instances' in info:
         return sorted({each['bbox_label'] for each in info['instances'] if not each.get('ignore_flag')})
-    if not hasattr(dataset, 'get_cat_ids'):
-        raise ValueError(f'the labels of a {type(dataset).__name__} are needed, but its data have no gt_label and no '
-                         f'instances: {sorted(info)}')
-    return sorted(set(dataset.get_cat_ids(index)))
+    try:
+        return sorted(set(dataset.get_cat_ids(index)))
+    except (AttributeError, KeyError, NotImplementedError) as error:
+        raise UncountableError(f'the labels of a {type(dataset).__name__} are needed, but its data have no gt_label '
+                               f'and no instances: {sorted(info)}') from error
 
 
 def drawn_class_counts(dataset: Wrapper) -> List[int]:
@@ -108,12 +125,13 @@ def drawn_class_counts(dataset: Wrapper) -> List[int]:
     for each class with an instance that is not a crowd region.
 
     Raises:
-        ValueError: Data without class names or labels; members of a concatenation with different classes.
+        UncountableError: Data without class names or labels.
+        ValueError: Members of a concatenation with different classes.
     """
     classes = classes_of(dataset)
     if classes is None:
-        raise ValueError(f"counting the images of each class needs metainfo['classes'], but {type(dataset).__name__} "
-                         'has none')
+        raise UncountableError("counting the images of each class needs metainfo['classes'], but "
+                               f'{type(dataset).__name__} has none')
     while isinstance(dataset, RepeatDataset):
         dataset = dataset.dataset
     labels = [label for index in range(len(dataset)) for label in image_labels(dataset, index)]

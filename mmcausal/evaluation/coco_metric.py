@@ -1,15 +1,18 @@
 """Box and mask AP of COCO for rare, common and frequent categories, on top of MMDetection's metric."""
 import contextlib
+import logging
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 from mmengine.logging import MMLogger
 
 from mmcausal.coco_annotations import check_category_order, image_counts, load_annotations
+from mmcausal.encoding import log_text
 from mmcausal.evaluation.class_groups import FREQUENCIES, Groups, check_groups, class_groups, frequency_groups
 from mmcausal.evaluation.training_counts import ClassCounts, training_counts
 from mmcausal.hosts import require_host
 from mmcausal.registry import METRICS
+from mmcausal.text import align, shorten
 
 require_host('mmdet')
 
@@ -189,8 +192,8 @@ class CocoMetric(host.CocoMetric):
         group_of = {label: name for name, group in self.groups.items() for label in np.flatnonzero(group).tolist()}
         unused = [f'{classes[label]!r} ({group_of.get(label, "in no group")})'
                   for label in np.flatnonzero(self.counts == 0).tolist()]
-        MMLogger.get_current_instance().warning(
-            f'{len(unused)} of {len(classes)} categories have no training image: {", ".join(unused)}')
+        log_text(MMLogger.get_current_instance(), f'{len(unused)} of {len(classes)} categories have no training image: '
+                 + ', '.join(unused), logging.WARNING)
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         with recorded_evaluations() as evaluations:
@@ -221,14 +224,15 @@ class CocoMetric(host.CocoMetric):
 
     def _log_groups(self, values: Mapping[str, float]) -> None:
         aps = next(iter(self.category_aps.values()), None)
-        lines = [f'{"group":<16}{"categories":>11}{"tested":>8}{"train images":>16}'
+        names = align(['group', *map(shorten, self.groups)])
+        lines = [f'{names[0]}{"categories":>11}{"tested":>8}{"train images":>16}'
                  + ''.join(f'{f"{metric} AP":>9}' for metric in self.ap_metrics)]
-        for name, group in self.groups.items():
+        for (name, group), cell in zip(self.groups.items(), names[1:]):
             tested = '-' if aps is None else str(int((~np.isnan(aps[group])).sum()))
             images = '-' if self.counts is None or not group.any() else _span(self.counts[group])
-            lines.append(f'{name:<16}{group.sum():>11}{tested:>8}{images:>16}' + ''.join(
+            lines.append(f'{cell}{group.sum():>11}{tested:>8}{images:>16}' + ''.join(
                 f'{values[self.group_key(metric, name)]:>9.4f}' for metric in self.ap_metrics))
-        MMLogger.get_current_instance().info('\n'.join(['AP by training images per category:', *lines]))
+        log_text(MMLogger.get_current_instance(), '\n'.join(['AP by training images per category:', *lines]))
 
 
 def _span(counts: np.ndarray) -> str:

@@ -1,5 +1,5 @@
 """Comparison of a checkpoint with the model and its data, before the work starts."""
-from typing import Mapping, Sequence, Tuple
+from typing import List, Mapping, Sequence, Tuple, Union
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmcausal.checkpoints import (
+    OTHER_CLASSES,
     Shapes,
     check_checkpoint,
     differences,
@@ -15,11 +16,10 @@ from mmcausal.checkpoints import (
     shapes_of,
     summary,
 )
+from mmcausal.datasets.class_counts import member_classes
 from mmcausal.hooks.utils import modules_of_type, unwrap
 from mmcausal.models.layers import TDELinear
 from mmcausal.registry import HOOKS
-
-OTHER_CLASSES = '. You can fine-tune from it, by load_from, but not test it here'
 
 
 def class_weights(runner: Runner, checkpoint: dict) -> Tuple[Shapes, Shapes]:
@@ -66,8 +66,7 @@ class CheckpointCheckHook(Hook):
         common = {name: saved[name] for name in own if name in saved}
         self._left_out = differences({name: own[name] for name in common}, common)
         self._missing = differences({name: own[name] for name in own if name not in common}, {})
-        meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-        self._classes = _names_in(meta)
+        self._classes = _common_names((checkpoint.get('meta') or {}).get('dataset_meta') or {})
 
     def before_train(self, runner: Runner) -> None:
         if self._left_out and runner.iter > 0:
@@ -121,10 +120,10 @@ class CheckpointCheckHook(Hook):
 
 
 def class_names(dataset: Dataset) -> Sequence[str]:
-    """Return the names of the classes of a dataset, or nothing if it has none."""
-    return _names_in(getattr(dataset, 'metainfo', {}))
+    """Return the names of the classes of a dataset, or nothing if it has none or its members differ."""
+    return _common_names(getattr(dataset, 'metainfo', {}))
 
 
-def _names_in(metainfo: Mapping) -> Sequence[str]:
-    classes = metainfo.get('classes')
-    return () if classes is None or isinstance(classes, str) else tuple(map(str, classes))
+def _common_names(metainfo: Union[dict, List[dict]]) -> Sequence[str]:
+    first, *others = member_classes(metainfo)
+    return first if all(other == first for other in others) else ()

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcausal.class_prior import TakesClassCounts
-from mmcausal.datasets.class_counts import classes_of, drawn_class_counts
+from mmcausal.datasets.class_counts import UncountableError, classes_of, drawn_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.registry import HOOKS
 
@@ -23,8 +23,11 @@ def give_class_counts(modules: Sequence[TakesClassCounts], dataset: BaseDataset)
     """
     if not modules:
         return
-    has_labels = hasattr(dataset, 'get_data_info') or hasattr(dataset, 'get_cat_ids')
-    set_counts(modules, drawn_class_counts(dataset) if has_labels else _meta_counts(dataset), dataset)
+    try:
+        counts = drawn_class_counts(dataset)
+    except UncountableError:
+        counts = _meta_counts(dataset)
+    set_counts(modules, counts, dataset)
 
 
 def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: BaseDataset) -> None:
@@ -42,7 +45,7 @@ def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: 
 
 
 def _meta_counts(dataset: BaseDataset) -> List[int]:
-    metainfo = dataset.metainfo
+    metainfo = getattr(dataset, 'metainfo', {})
     counts = None if isinstance(metainfo, list) else metainfo.get('class_counts')
     if counts is None:
         raise ValueError("ClassPriorHook needs metainfo['class_counts'], the training images of each class, as in "

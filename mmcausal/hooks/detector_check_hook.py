@@ -42,7 +42,8 @@ class DetectorCheckHook(CheckpointCheckHook, NumClassCheckHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         super().after_load_checkpoint(runner, checkpoint)
-        own, saved = class_weights(runner, checkpoint)
+        own, saved = ({name: shape for name, shape in weights.items() if name.endswith('fc_cls.weight')}
+                      for weights in class_weights(runner, checkpoint))
         if saved and saved.keys() != own.keys():
             check_checkpoint('detector', differences(own, saved))
 

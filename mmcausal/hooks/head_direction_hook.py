@@ -153,10 +153,11 @@ class HeadDirectionHook(CheckpointCheckHook):
                               f'{tde:.2f} % against {total_effect:.2f} %. Choose alpha on held-out images: {command}')
 
     def _check_classes(self, dataloader: Optional[DataLoader]) -> None:
-        classes = classes_of(getattr(dataloader, 'dataset', None))
-        for layer in self.layers:
-            is_detector = isinstance(layer, DetectionDeconfoundLinear)  # DetectorCheckHook compares its outputs
-            if not is_detector and classes is not None and len(classes) != layer.out_features:
+        # DetectorCheckHook compares those of detectors
+        layers = [layer for layer in self.layers if not isinstance(layer, DetectionDeconfoundLinear)]
+        classes = classes_of(getattr(dataloader, 'dataset', None)) if layers else None
+        for layer in layers:
+            if classes is not None and len(classes) != layer.out_features:
                 raise ValueError(f'num_classes must be that of the data, but the classifier has {layer.out_features} '
                                  f'classes, and the training data {len(classes)}')
 

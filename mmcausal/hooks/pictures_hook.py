@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import collect_results, is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from mmcausal.checks import check_integer
-from mmcausal.evaluation.shot_accuracy import shot_groups
+from mmcausal.evaluation import ShotAccuracy, shot_groups
 from mmcausal.hooks.utils import unwrap
 from mmcausal.hosts import is_installed
 from mmcausal.models.enable_tde import without_wrappers
@@ -39,7 +40,8 @@ class PicturesHook(Hook):
 
     Args:
         interval: Draw after each ``interval``-th validation, at least 1.
-        many, few: See :func:`mmcausal.evaluation.shot_groups`.
+        many, few: Thresholds of the shot groups, see :func:`mmcausal.evaluation.shot_groups`. By default the groups of
+            the :class:`mmcausal.evaluation.ShotAccuracy` that evaluates the same images, or 100 and 20.
 
     Raises:
         ImportError: At construction, without torchmetrics and Matplotlib.
@@ -53,9 +55,10 @@ class PicturesHook(Hook):
     # Before EMAHook (NORMAL) restores its weights, so that the plots show the validated model.
     priority = 'ABOVE_NORMAL'
 
-    def __init__(self, interval: int = 1, many: int = 100, few: int = 20) -> None:
-        shot_groups([], many, few)  # raises for overlapping groups
-        self.interval, self.many, self.few = check_integer('interval', interval, 1), many, few
+    def __init__(self, interval: int = 1, many: Optional[int] = None, few: Optional[int] = None) -> None:
+        self.interval = check_integer('interval', interval, 1)
+        self.thresholds = {name: value for name, value in (('many', many), ('few', few)) if value is not None}
+        shot_groups([], **self.thresholds)  # raises for overlapping groups
         missing = [package for package in ('torchmetrics', 'matplotlib') if not is_installed(package)]
         if missing:
             raise ImportError(f'PicturesHook needs {" and ".join(missing)}. Run: pip install {" ".join(missing)}')
@@ -101,28 +104,33 @@ class PicturesHook(Hook):
         return {name: score.float().cpu().numpy() for name, score in scores.items()}
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self._finish(runner, runner.epoch or runner.iter)  # loops by iterations have no epoch
+        self._finish(runner, runner.epoch or runner.iter, runner.val_evaluator)  # loops by iterations have no epoch
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self._finish(runner, 0)
+        self._finish(runner, 0, runner.test_evaluator)
 
-    def _finish(self, runner: Runner, step: int) -> None:
+    def _finish(self, runner: Runner, step: int, evaluator: Evaluator) -> None:
         if self._handle is None:
             return
         self._handle.remove()
         samples = collect_results(self._samples, len(self.dataset), device='cpu')
         self._handle, self._samples = None, []
         if is_main_process():
-            self._draw(runner, samples, step)
+            self._draw(runner, samples, step, self._groups(evaluator))
 
-    def _draw(self, runner: Runner, samples: List[Sample], step: int) -> None:
+    def _groups(self, evaluator: Evaluator) -> Dict[str, np.ndarray]:
+        own = [metric.groups() for metric in evaluator.metrics if isinstance(metric, ShotAccuracy)]
+        return own[0] if own and not self.thresholds else shot_groups(
+            self.dataset.metainfo['class_counts'], **self.thresholds)
+
+    def _draw(self, runner: Runner, samples: List[Sample], step: int, groups: Dict[str, np.ndarray]) -> None:
         from mmcausal.visualization import classifier_pictures, grad_cam_pictures, to_image
         features = np.stack([feature for feature, _, _ in samples])
         labels = np.array([label for _, label, _ in samples])
         probs = {name: np.stack([scores[name] for _, _, scores in samples]) for name in samples[0][2]}
         counts = self.dataset.metainfo['class_counts']
-        figures = classifier_pictures(self.layer, features, labels, counts, shot_groups(counts, self.many, self.few),
-                                      probs=probs, names=self.dataset.metainfo.get('classes'))
+        figures = classifier_pictures(self.layer, features, labels, counts, groups, probs=probs,
+                                      names=self.dataset.metainfo.get('classes'))
         figures.update(grad_cam_pictures(without_wrappers(runner.model), self.layer, self.dataset, labels, counts,
                                          probs=probs))
         for name, figure in figures.items():

@@ -28,8 +28,8 @@ class TotalEffectRecorder:
     alpha = 0 nothing runs twice and nothing is added.
 
     Args:
-        classifier: Classifier that returns data samples of MMPretrain. Its head may be any that contains a
-            :class:`TDELinear`; without a ``head``, the layer itself runs once more. Detectors are left alone.
+        classifier: Classifier that returns data samples of MMPretrain. If its ``head`` does not contain the
+            :class:`TDELinear`, the layer itself runs once more. Detectors are left alone.
     """
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -38,8 +38,7 @@ class TotalEffectRecorder:
         self._scores: Optional[Tensor] = None
         self._handles = []
         if self.layers:
-            head = getattr(classifier, 'head', None)
-            head = head if isinstance(head, nn.Module) else self.layers[-1]
+            head = _innermost(classifier, self.layers)
             self._handles = [head.register_forward_hook(self._record), classifier.register_forward_hook(self._attach)]
 
     def _record(self, head: nn.Module, args: Tuple[Tensor, ...], logits: Tensor) -> None:
@@ -58,3 +57,11 @@ class TotalEffectRecorder:
         """Leave later predictions alone."""
         for handle in self._handles:
             handle.remove()
+
+
+def _innermost(classifier: nn.Module, layers: Sequence[TDELinear]) -> nn.Module:
+    """Return the head of a classifier if it contains all layers, or else the last layer, which yields the logits."""
+    head = getattr(classifier, 'head', None)
+    if isinstance(head, nn.Module) and set(head.modules()).issuperset(layers):
+        return head
+    return layers[-1]

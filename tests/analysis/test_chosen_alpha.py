@@ -137,3 +137,11 @@ def test_the_inferencer_of_mmdetection_takes_the_alpha(tmp_path, name):
     for head, expected in zip(own.roi_head.bbox_head, detector.roi_head.bbox_head):
         assert torch.equal(head.fc_cls.mean_feature, expected.fc_cls.mean_feature)
         assert torch.equal(head.fc_cls.weight, expected.fc_cls.weight)
+
+
+def test_configs_of_pure_python_are_refused(tmp_path):
+    config = tmp_path / 'lazy.py'
+    config.write_text('from mmpretrain.models import ImageClassifier\nmodel = dict(type=ImageClassifier)\n')
+    with pytest.raises(ValueError, match='lazy.py must name its types as text, .* set alpha=0.5 in it'):
+        write_alpha_config(str(config), 0.5, tmp_path / 'out.py')
+    assert not (tmp_path / 'out.py').exists()

@@ -1,4 +1,6 @@
 """Class counts through the wrappers of the hosts: the images that a training really draws."""
+import copy
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -120,3 +122,15 @@ def test_several_labels_of_an_image_count_once_each():
             return dict(gt_label=[[0, 2], np.array([1, 1]), []][index])
 
     assert drawn_class_counts(MultiLabel()) == [1, 1, 1]
+
+
+def test_checkpoints_store_a_plain_list():
+    counts = digits().metainfo['class_counts']
+    assert type(counts) is type(copy.deepcopy(counts)) is TrainingCounts
+    assert type(pickle.loads(pickle.dumps(counts))) is list and b'mmcausal' not in pickle.dumps(counts)
+
+
+def test_members_without_names_have_none():
+    mixed = Boxes()
+    mixed.metainfo = [dict(a=1), dict(a=2)]  # as MMDetection's ConcatDataset
+    assert classes_of(mixed) is None

@@ -1,6 +1,7 @@
 """AP of groups of categories against AP of each category, evaluated alone by pycocotools."""
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def test_training_images_are_counted(coco, tmp_path, caplog):
     assert "3 of 6 categories have no training image: 'c2' (rare), 'c5' (rare), 'c80' (rare)" in caplog.text
     metric.process({}, coco_samples(truth))
     metric.evaluate(6)
-    assert 'AP by training images per category' in caplog.text and 'rare                      3       1' in caplog.text
+    assert 'AP by training images per category' in caplog.text and re.search(r'\nrare +3 +1 ', caplog.text)
     with pytest.raises(ValueError, match="first is class 'c7', label 0: 2 here, 9 in the dataset's"):
         metric.dataset_meta = dict(classes=CLASSES, class_counts=[9, 0, 0, 1, 1, 0])
     file.write_text(json.dumps(dict(train, categories=train['categories'][::-1])))

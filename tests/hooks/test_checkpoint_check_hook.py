@@ -12,6 +12,7 @@ from mmpretrain import ImageClassificationInferencer
 
 from mmcausal.analysis import quiet_runner
 from mmcausal.analysis.trained import check_names, load_classifier
+from mmcausal.hooks import CheckpointCheckHook
 from mmcausal.models import TDEClassifierTTA
 
 LEFT_OUT = 'has another classifier, so its class weights and head direction are left out: head.fc.weight has shape'
@@ -166,3 +167,18 @@ def test_inferencers_and_tools_refuse_as_well(trained, tmp_path, monkeypatch):
     load_classifier(runner)
     with pytest.raises(ValueError, match="'f' is class 0 here, but class 5 in the checkpoint"):
         check_names(runner, runner.test_dataloader.dataset)
+
+
+@pytest.mark.parametrize('members, words', [
+    ([dict(classes=('a', 'b'), size=1), dict(classes=('a', 'b'), size=2)], 'must have the order'),
+    ([dict(classes=('a', 'b')), dict(classes=('a', 'c'))], None), ([{}, dict(size=2)], None),
+])
+def test_names_of_concatenated_data_with_other_metainfo(members, words):
+    """MMDetection keeps a list of them, in the dataset and in checkpoints."""
+    hook = CheckpointCheckHook()
+    runner = SimpleNamespace(model=torch.nn.Linear(2, 2), hooks=[hook])
+    hook.after_load_checkpoint(runner, dict(state_dict={}, meta=dict(dataset_meta=members)))
+    hook.check_names(runner, SimpleNamespace(metainfo=members))
+    if words:
+        with pytest.raises(ValueError, match=words):
+            hook.check_names(runner, SimpleNamespace(metainfo=dict(classes=('b', 'a'))))

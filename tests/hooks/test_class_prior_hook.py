@@ -5,9 +5,12 @@ import pytest
 import torch
 from helpers.class_counts import COUNTS, built
 from helpers.runners import baseline_cfg
+from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import Subset
 
+from mmcausal.datasets import LongTailedDigits
 from mmcausal.datasets.long_tail import long_tailed_counts
 from mmcausal.hooks import ClassPriorHook
 from mmcausal.models import EqualizationLoss, LogitAdjustedLinear
@@ -85,3 +88,34 @@ def test_class_without_a_training_image_is_named(tmp_path):
     words = 'cannot use the class counts of this LongTailedDigits: .* Without a training image: e, f, g, h, i, j$'
     with pytest.raises(ValueError, match=words):
         Runner.from_cfg(cfg).train()
+
+
+class LabelsInPipeline(BaseDataset):
+    """Labels appear when an image is loaded, so they cannot be counted."""
+    METAINFO = dict(classes=('cat', 'dog'))
+
+    def load_data_list(self):
+        return [dict(img_path='a.jpg')]
+
+
+@pytest.mark.parametrize('metainfo', [dict(class_counts=[7, 2]), {}])
+def test_counts_in_metainfo_serve_where_nothing_can_be_counted(metainfo):
+    loss = MODELS.build(dict(type='mmcausal.BalancedSoftmaxLoss'))
+    runner = runner_with(nn.Sequential(loss), 'train')
+    runner.train_dataloader.dataset = LabelsInPipeline(ann_file='', metainfo=metainfo)
+    if metainfo:
+        ClassPriorHook().before_train(runner)
+        assert loss.constants.exp().tolist() == pytest.approx([7 / 9, 2 / 9])
+    else:
+        with pytest.raises(ValueError, match=r"needs metainfo\['class_counts'\]"):
+            ClassPriorHook().before_train(runner)
+
+
+def test_subsets_of_pytorch_are_counted():
+    loss = MODELS.build(dict(type='mmcausal.BalancedSoftmaxLoss'))
+    runner = runner_with(nn.Sequential(loss), 'train')
+    digits = LongTailedDigits(imbalance_ratio=10)
+    runner.train_dataloader.dataset = Subset(digits, range(0, len(digits), 2))
+    ClassPriorHook().before_train(runner)
+    labels = digits.get_gt_labels()[::2]
+    assert loss.constants.exp().tolist() == pytest.approx([(labels == label).mean() for label in range(10)])

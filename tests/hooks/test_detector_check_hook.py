@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.detectors import small_detector
 from helpers.runners import shapes_cfg
 from mmengine.runner import Runner
 
@@ -28,3 +29,13 @@ def test_number_of_classes_must_fit_all_data_before_the_first_iteration(shapes, 
     runner.logger = None
     with pytest.raises(ValueError, match=r'`num_classes` \(24\).* does not matches .* 20'):
         DetectorCheckHook().before_train(runner)  # the validation data, before the first epoch
+
+
+def test_a_classifier_may_be_the_start_of_a_detector():
+    detector = small_detector('mask-rcnn_deconfound_r50')
+    hook = DetectorCheckHook()
+    runner = SimpleNamespace(model=detector, iter=0)
+    state = {'head.fc.weight': torch.zeros(9, 4), 'backbone.conv1.weight': torch.ones(1)}
+    hook.after_load_checkpoint(runner, dict(state_dict=state))
+    with pytest.raises(ValueError, match='roi_head.bbox_head.0.fc_cls.weight has shape'):
+        hook.after_load_checkpoint(runner, dict(state_dict={'roi_head.bbox_head.0.fc_cls.weight': torch.zeros(7, 4)}))

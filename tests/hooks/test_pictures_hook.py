@@ -3,12 +3,14 @@ from types import SimpleNamespace
 from unittest import mock
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from helpers.commands import CONFIGS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmcausal.evaluation import ShotAccuracy
 from mmcausal.hooks import PicturesHook
 from mmcausal.models import DeconfoundLinear
 
@@ -102,3 +104,18 @@ def test_pictures_need_a_classifier_and_their_packages():
             PicturesHook()
     with pytest.raises(ValueError, match='class_counts'):
         hook.before_test_epoch(SimpleNamespace(model=DeconfoundLinear(8, 6), test_dataloader=data))
+
+
+def test_groups_are_those_of_the_metric_unless_thresholds_are_given(tmp_path):
+    runner = runner_with_pictures(tmp_path, 'LocalVisBackend')
+    metric = ShotAccuracy(groups=dict(round=[0, 6, 8], straight=[1, 7]))
+    metric.dataset_meta = runner.val_dataloader.dataset.metainfo
+    evaluator = SimpleNamespace(metrics=[metric])
+    hook = PicturesHook()
+    hook.dataset = runner.val_dataloader.dataset
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in hook._groups(evaluator).items()} == dict(
+        round=[0, 6, 8], straight=[1, 7])
+    assert hook._groups(SimpleNamespace(metrics=[]))['many'].sum() == 0  # more than 100 images
+    hook = PicturesHook(many=30, few=5)
+    hook.dataset = runner.val_dataloader.dataset
+    assert np.flatnonzero(hook._groups(evaluator)['few']).tolist() == [6, 7, 8, 9]

@@ -95,6 +95,18 @@ def test_a_model_without_a_head():
         assert torch.equal(sample.total_effect_score, total_effect)
 
 
+def test_a_classifier_outside_of_the_head():
+    backbone = nn.Sequential(nn.Linear(CHANNELS, CHANNELS), DeconfoundLinear(CHANNELS, CLASSES))
+    backbone.forward = lambda inputs: (backbone[1](backbone[0](inputs)), )
+    model = HOST_MODELS.build(dict(type='ImageClassifier', backbone=backbone, head=dict(type='ClsHead')))
+    give_direction(model, alpha=2.)
+    x = torch.randn(4, CHANNELS)
+    TotalEffectRecorder(model)
+    for sample, total_effect in zip(model(x, mode='predict'), backbone[1].total_effect(backbone[0](x)).softmax(-1)):
+        torch.testing.assert_close(sample.total_effect_score, total_effect)
+        assert not torch.allclose(sample.pred_score, sample.total_effect_score)
+
+
 def test_nothing_is_added_by_total_effect_in_training_or_after_removal():
     model, x = give_direction(classifier_with(HEADS[0]), alpha=0.), torch.randn(4, CHANNELS)
     recorder = TotalEffectRecorder(model)
@@ -159,7 +171,7 @@ def test_the_wrapper_takes_the_classifiers_own_alpha_by_default(alpha, expected)
     model = give_direction(classifier_with(HEADS[0]), alpha=2.)
     assert TDEClassifierTTA(model, alpha).module.head.fc.alpha == expected
     assert TDEClassifierTTA(classifier_with(dict(type='LinearClsHead'))).module.head.fc.alpha == 0
-    with pytest.raises(ValueError, match="classifier='neck.fc' is not a layer"):
+    with pytest.raises(ValueError, match="'neck.fc' is not a layer"):
         TDEClassifierTTA(model, alpha, classifier='neck.fc')
 
 

@@ -141,13 +141,13 @@ def main() -> None:
         layer.normalizer = normalizer
         sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
         chosen[normalizer] = report_sweep(layer, sweeps[normalizer], rules, args)
-    if args.write_config:
-        write_chosen(args, chosen[layer.normalizer]['best'], len(store.labels), args.classifier)
     if args.out:
         args.out.write_text(json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps, corrections=others),
             indent=1), encoding='utf-8')
+    if args.write_config:
+        write_chosen(args, chosen[layer.normalizer]['best'], len(store.labels), args.classifier)
 
 
 if __name__ == '__main__':

@@ -83,6 +83,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
     args = parser.parse_args()
     check_choice_of_alpha(parser, args)
+    if args.write_config and args.no_exempt_background:
+        parser.error('--write-config writes alpha alone, so it needs the exemption of the background as in the config: '
+                     'leave out --no-exempt-background')
     return args
 
 
@@ -132,16 +135,19 @@ def with_counts(cfg: dict, runner: Runner, dataset: BaseDataset) -> dict:
     """Let a ``CocoMetric`` without training images count those of the config's training data.
 
     Raises:
-        ValueError: No annotation file to evaluate on.
+        ValueError: No annotation file to evaluate on, or not one to train on.
     """
     if cfg.get('ann_file') is None:
         raise ValueError('CocoMetric must have the ann_file of the images to sweep over, but got None')
     if {'train_ann_file', 'class_counts', 'groups'} & set(cfg) or 'class_counts' in dataset.metainfo:
         return cfg
-    train = runner.cfg.train_dataloader.dataset
+    train = (runner.cfg.get('train_dataloader') or {}).get('dataset', {})
     while 'dataset' in train:
         train = train.dataset
-    return dict(cfg, train_ann_file=os.path.join(train.get('data_root') or '', train.get('ann_file') or ''))
+    if not train.get('ann_file'):
+        raise ValueError('CocoMetric must have train_ann_file or class_counts, because the config does not train on '
+                         f'one annotation file, but got {cfg}')
+    return dict(cfg, train_ann_file=os.path.join(train.get('data_root') or '', train.ann_file))
 
 
 def group_names(metric: Metric) -> List[str]:
@@ -228,8 +234,6 @@ def main() -> None:
     marks = auto_alphas(layers)
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
           f'alpha {best}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
-    if args.write_config:
-        write_chosen(args, best, len(store))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(dict(
@@ -240,6 +244,8 @@ def main() -> None:
         draw(points, {**marks, **{name: alpha for name, alpha in (('config', own), (f'best in {args.select}', best))
                                   if alpha not in (0, 'auto')}}, plot)
         print(f'Plot: {plot}')
+    if args.write_config:
+        write_chosen(args, best, len(store))
 
 
 if __name__ == '__main__':

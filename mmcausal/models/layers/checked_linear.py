@@ -3,7 +3,7 @@ from typing import Dict, Sequence
 
 from torch import Tensor, nn
 
-from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.checkpoints import OTHER_CLASSES, check_checkpoint, differences, shapes_of
 
 
 class CheckedLinear(nn.Linear):
@@ -30,4 +30,4 @@ class CheckedLinear(nn.Linear):
 
     def check_loaded(self) -> None:
         """Raise ``ValueError`` if the layer left out its last checkpoint and was not trained since."""
-        check_checkpoint('classifier', self.misfits, '. You can fine-tune from it, by load_from, but not test it here')
+        check_checkpoint('classifier', self.misfits, OTHER_CLASSES)
