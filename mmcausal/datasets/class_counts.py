@@ -117,6 +117,13 @@ def image_labels(dataset: Wrapper, index: int) -> List[int]:
                                f'and no instances: {sorted(info)}') from error
 
 
+def without_repeats(dataset: Wrapper, wrappers: Tuple[type, ...] = (RepeatDataset, ClassBalancedDataset)) -> Wrapper:
+    """Return the dataset inside outer ``wrappers`` that repeat images."""
+    while isinstance(dataset, wrappers):
+        dataset = dataset.dataset  # type: ignore[attr-defined]
+    return dataset
+
+
 def drawn_class_counts(dataset: Wrapper) -> List[int]:
     """Count the images of each class (C,) that the training draws in an epoch, wrappers included.
 
@@ -132,7 +139,6 @@ def drawn_class_counts(dataset: Wrapper) -> List[int]:
     if classes is None:
         raise UncountableError("counting the images of each class needs metainfo['classes'], but "
                                f'{type(dataset).__name__} has none')
-    while isinstance(dataset, RepeatDataset):
-        dataset = dataset.dataset
+    dataset = without_repeats(dataset, (RepeatDataset, ))
     labels = [label for index in range(len(dataset)) for label in image_labels(dataset, index)]
     return np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(classes)).tolist()

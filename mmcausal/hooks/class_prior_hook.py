@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcausal.class_prior import TakesClassCounts
-from mmcausal.datasets.class_counts import UncountableError, classes_of, drawn_class_counts
+from mmcausal.datasets.class_counts import UncountableError, classes_of, drawn_class_counts, without_repeats
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.registry import HOOKS
 
@@ -14,20 +14,18 @@ from mmcausal.registry import HOOKS
 def give_class_counts(modules: Sequence[TakesClassCounts], dataset: BaseDataset) -> None:
     """Count the images that a training on ``dataset`` draws, and call ``set_class_counts`` of modules with the result.
 
-    See :func:`mmcausal.datasets.class_counts.drawn_class_counts`. Data without labels to count may have the counts in
+    See :func:`mmcausal.datasets.class_counts.drawn_class_counts`. For a module with ``counts_repeats = False``, an
+    image that ``ClassBalancedDataset`` repeats counts once. Data without labels to count may have the counts in
     ``metainfo['class_counts']``.
 
     Raises:
         ValueError: Data with neither; a module that needs images of all classes and a class without. The error names
             the class.
     """
-    if not modules:
-        return
-    try:
-        counts = drawn_class_counts(dataset)
-    except UncountableError:
-        counts = _meta_counts(dataset)
-    set_counts(modules, counts, dataset)
+    for of_draws in (True, False):
+        takers = [module for module in modules if getattr(module, 'counts_repeats', True) == of_draws]
+        if takers:
+            set_counts(takers, _counts(dataset if of_draws else without_repeats(dataset)), dataset)
 
 
 def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: BaseDataset) -> None:
@@ -42,6 +40,13 @@ def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: 
                 raise
             raise ValueError(f'{type(module).__name__} cannot use the class counts of this {type(dataset).__name__}: '
                              f'{error}. Without a training image: {", ".join(empty)}') from error
+
+
+def _counts(dataset: BaseDataset) -> List[int]:
+    try:
+        return drawn_class_counts(dataset)
+    except UncountableError:
+        return _meta_counts(dataset)
 
 
 def _meta_counts(dataset: BaseDataset) -> List[int]:

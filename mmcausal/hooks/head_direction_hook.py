@@ -148,7 +148,8 @@ class HeadDirectionHook(CheckpointCheckHook):
         name, layer = next((name, layer) for name, layer in without_wrappers(runner.model).named_modules()
                            if isinstance(layer, TDELinear) and layer.alpha != 0)
         last = Path(runner.work_dir) / 'last_checkpoint'
-        command = sweep_command(runner.cfg.filename, last.read_text().strip() if last.is_file() else None, name)
+        checkpoint = last.read_text(encoding='utf-8').strip() if last.is_file() else None
+        command = sweep_command(runner.cfg.filename, checkpoint, name)
         runner.logger.warning(f'TDE with alpha={layer.alpha!r} is worse here than the total effect (alpha=0): '
                               f'{tde:.2f} % against {total_effect:.2f} %. Choose alpha on held-out images: {command}')
 

@@ -153,6 +153,7 @@ def test_inferencers_and_tools_refuse_as_well(trained, tmp_path, monkeypatch):
     cfg.test_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile', color_type='grayscale'),
                                             dict(type='PackInputs')]
     inferencer = ImageClassificationInferencer(cfg, pretrained=trained.tde)
+    inferencer.show_progress = False  # its display would outlive the error
     with pytest.raises(ValueError, match=r'not one of this classifier: head.fc.weight has shape \(4, 256\) here'):
         inferencer(np.zeros((8, 8, 1), np.uint8))
 

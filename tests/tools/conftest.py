@@ -2,6 +2,7 @@
 import fcntl
 import gzip
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def imagenet_lt(tmp_path_factory):
             text = gzip.decompress((source / f'ImageNet_LT_{name}.txt.gz').read_bytes()).decode()
             lines = text.splitlines()[::step]
             (root / f'ImageNet_LT_{split}.txt').write_text('\n'.join(lines) + '\n')
-            for seed, line in enumerate(lines):
-                write_image(root / line.split()[0], seed)
+            for line in lines:
+                write_image(root / line.split()[0], seed=zlib.crc32(line.encode()))
 
     return make_once(tmp_path_factory, 'imagenet', write)

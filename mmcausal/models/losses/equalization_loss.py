@@ -27,6 +27,8 @@ class EqualizationLoss(SampleLoss):
 
     Attributes:
         is_tail: Boolean buffer (C + 1,), empty until :meth:`set_class_counts`.
+        counts_repeats: Whether an image that an epoch repeats counts each time. It counts once: ``tail_below`` is a
+            number of images, not of draws.
 
     Raises:
         ValueError: At construction, for arguments out of range; in the forward pass, for counts of another number of
@@ -34,6 +36,7 @@ class EqualizationLoss(SampleLoss):
         RuntimeError: In the forward pass, without class counts.
     """
     is_tail: Tensor
+    counts_repeats = False
 
     def __init__(self,
                  tail_below: float = 101,
