@@ -2,7 +2,6 @@
 import fcntl
 import gzip
 import os
-import zlib
 from pathlib import Path
 
 import pytest
@@ -50,11 +49,12 @@ def imagenet_lt(tmp_path_factory):
     source = Path(os.environ['MMCAUSAL_DATA']) / 'imagenet_lt'
 
     def write(root):
-        for split, name, step in (('train', 'train_90', 40), ('val', 'val', 400), ('test', 'test', 1000)):
+        for split, name, step, first_seed in (('train', 'train_90', 40, 0), ('val', 'val', 400, 1000),
+                                              ('test', 'test', 1000, 2000)):
             text = gzip.decompress((source / f'ImageNet_LT_{name}.txt.gz').read_bytes()).decode()
             lines = text.splitlines()[::step]
             (root / f'ImageNet_LT_{split}.txt').write_text('\n'.join(lines) + '\n')
-            for line in lines:
-                write_image(root / line.split()[0], seed=zlib.crc32(line.encode()))
+            for seed, line in enumerate(lines, first_seed):  # no image is in two splits
+                write_image(root / line.split()[0], seed)
 
     return make_once(tmp_path_factory, 'imagenet', write)

@@ -111,7 +111,8 @@ def test_mmdetections_inferencer_takes_our_checkpoints(tmp_path):
     meta = dict(dataset_meta=dict(classes=classes))
     torch.save(dict(state_dict=detector.state_dict(), meta=meta), tmp_path / 'c.pth')
     write_image(tmp_path / 'image.jpg')
-    inferencer = DetInferencer('configs/shapes_lvis/cascade_tde_r18.py', str(tmp_path / 'c.pth'), device='cpu')
+    inferencer = DetInferencer('configs/shapes_lvis/cascade_tde_r18.py', str(tmp_path / 'c.pth'), device='cpu',
+                               show_progress=False)  # its display may not be the only one of this process
     result, = inferencer(str(tmp_path / 'image.jpg'), no_save_vis=True, no_save_pred=True)['predictions']
     assert inferencer.model.roi_head.bbox_head[0].fc_cls.alpha == 1.5
     assert len(result['labels']) == len(result['scores']) == len(result['bboxes'])
