@@ -36,25 +36,25 @@ def differences(own: Shapes, saved: Shapes) -> List[str]:
     return clauses
 
 
-def renamed_classes(own: Sequence[str], saved: Sequence[str]) -> List[str]:
-    """Return a clause for each class that has another name in a checkpoint; none unless both name as many classes.
+def renamed_classes(own: Sequence[str], saved: Sequence[str], source: str = 'the checkpoint') -> List[str]:
+    """Return a clause for each class that has another name in ``source``; none unless both name as many classes.
 
     Case, white space, ``_`` and ``-`` make no other name.
     """
     if len(own) != len(saved):
         return []
-    return [f'class {label} is {here!r} here, but {there!r} in the checkpoint'
+    return [f'class {label} is {here!r} here, but {there!r} in {source}'
             for label, (here, there) in enumerate(zip(own, saved)) if _spelled_alike(here) != _spelled_alike(there)]
 
 
-def moved_classes(own: Sequence[str], saved: Sequence[str]) -> List[str]:
-    """Return a clause for each name that is another class in a checkpoint; none unless both name as many classes.
+def moved_classes(own: Sequence[str], saved: Sequence[str], source: str = 'the checkpoint') -> List[str]:
+    """Return a clause for each name that has another label in ``source``.
 
     Names that stand for several classes are left out.
     """
     here, there = _labels(own), _labels(saved)
-    return [f'{own[label]!r} is class {label} here, but class {there[name]} in the checkpoint'
-            for name, label in here.items() if there.get(name, label) != label and len(own) == len(saved)]
+    return [f'{own[label]!r} is class {label} here, but class {there[name]} in {source}'
+            for name, label in here.items() if there.get(name, label) != label]
 
 
 def _spelled_alike(name: str) -> str:

@@ -24,7 +24,8 @@ def test_differences_name_each_entry():
     (['cat', 'dog', 'axolotl'], ['axolotl', 'cat', 'cow'], [0, 1, 2], [0, 2]),
     (['crane', 'bird', 'crane'], ['bird', 'crane', 'crane'], [0, 1], [1]),  # 'crane' is two classes
     (['-', '_', '$'], ['-', '_', '$'], [], []), (['-', '_'], ['_', '-'], [0, 1], [0, 1]),
-    (['cat', 'dog'], ['dog', 'cat', 'cow'], [], []), (['cat'], [], [], []), ([], [], [], []),  # nothing to compare
+    (['cat', 'dog'], ['cat', 'cow', 'dog'], [], [1]),  # folders without that of a class
+    (['cat', 'dog'], ['cat', 'dog', 'eel'], [], []), (['cat'], [], [], []), ([], [], [], []),  # nothing to compare
 ])
 def test_names_of_classes(own, saved, renamed, moved):
     assert renamed_classes(own, saved) == [

@@ -1,5 +1,5 @@
 """Comparison of a checkpoint with the model and its data, before the work starts."""
-from typing import List, Mapping, Sequence, Tuple, Union
+from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -48,24 +48,27 @@ class CheckpointCheckHook(Hook):
     """Refuse to test with a checkpoint of other classes, and log it before a training starts from one.
 
     The hosts leave out class weights that do not fit and log it, so a test would go on with random ones. The names of
-    the classes are compared too, if data and checkpoint have as many: in another order, they are refused in a test;
-    other names are logged.
+    the classes are compared too, with the checkpoint before a test and with the training data in a training: a name
+    with another label is refused, as in a folder that lacks a class; other names are logged.
 
     :class:`HeadDirectionHook` and :class:`DetectorCheckHook` do the same. Of several such hooks, the first one logs.
 
     Raises:
         ValueError: Before a test, or a validation outside training: class weights that the checkpoint lacks or has in
-            another shape, or class names in another order. Before a training goes on (``resume``): another shape.
+            another shape, or class names with other labels. Before a training: class names with other labels in the
+            validation data; if it goes on (``resume``), weights of another shape.
     """
     _left_out: Sequence[str] = ()
     _missing: Sequence[str] = ()
     _classes: Sequence[str] = ()
+    _source = 'the checkpoint'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         own, saved = class_weights(runner, checkpoint)
         common = {name: saved[name] for name in own if name in saved}
         self._left_out = differences({name: own[name] for name in common}, common)
         self._missing = differences({name: own[name] for name in own if name not in common}, {})
+        self._source = 'the checkpoint'
         self._classes = _common_names((checkpoint.get('meta') or {}).get('dataset_meta') or {})
 
     def before_train(self, runner: Runner) -> None:
@@ -74,7 +77,11 @@ class CheckpointCheckHook(Hook):
                              '. A training goes on with its own classes alone: without resume, load_from fine-tunes')
         if self._classes or self._left_out:
             self._log_other_classes(runner)
-        self._left_out = self._missing = self._classes = ()  # training replaces what the checkpoint did not provide
+        self._left_out = self._missing = ()  # training replaces what the checkpoint did not provide
+        train = getattr(getattr(runner, 'train_dataloader', None), 'dataset', None)
+        self._classes, self._source = class_names(train), 'the training data'
+        if getattr(runner, 'val_loop', None) is not None:
+            self.check_names(runner, runner.val_dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
         self.check_weights(runner)
@@ -89,19 +96,20 @@ class CheckpointCheckHook(Hook):
         check_checkpoint(type(unwrap(runner.model)).__name__, [*self._left_out, *self._missing], OTHER_CLASSES)
 
     def check_names(self, runner: Runner, dataset: Dataset) -> None:
-        """Log class names of a dataset that are others in the last checkpoint.
+        """Log class names of a dataset that are others in the last checkpoint or, after it, in the training data.
 
         Raises:
-            ValueError: Names in another order.
+            ValueError: Names with other labels.
         """
-        own = class_names(dataset)
-        moved, renamed = moved_classes(own, self._classes), renamed_classes(own, self._classes)
+        own, source = class_names(dataset), self._source
+        moved, renamed = (compare(own, self._classes, source) for compare in (moved_classes, renamed_classes))
         if moved:
-            raise ValueError(f'the classes of the checkpoint must have the order of this {type(dataset).__name__}, but '
-                             f"{summary(moved)}. Give the data metainfo=dict(classes=...) in the checkpoint's order")
+            raise ValueError(f'the classes of {source} must have the labels of this {type(dataset).__name__}, but '
+                             f'{summary(moved)}. Give the data metainfo=dict(classes=...) with all classes of '
+                             f'{source}, in its order')
         if renamed and self._logs_for(runner):
-            runner.logger.warning(f'{len(renamed)} of {len(own)} classes have other names in the checkpoint, and the '
-                                  f'results mean nothing if they are other classes: {summary(renamed)}')
+            runner.logger.warning(f'{len(renamed)} of {len(own)} classes have other names in {source}, and the results '
+                                  f'mean nothing if they are other classes: {summary(renamed)}')
 
     def _log_other_classes(self, runner: Runner) -> None:
         renamed = renamed_classes(class_names(runner.train_dataloader.dataset), self._classes)
@@ -119,7 +127,7 @@ class CheckpointCheckHook(Hook):
         return next(hook for hook in runner.hooks if isinstance(hook, CheckpointCheckHook)) is self
 
 
-def class_names(dataset: Dataset) -> Sequence[str]:
+def class_names(dataset: Optional[Dataset]) -> Sequence[str]:
     """Return the names of the classes of a dataset, or nothing if it has none or its members differ."""
     return _common_names(getattr(dataset, 'metainfo', {}))
 

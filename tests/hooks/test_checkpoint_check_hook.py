@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.commands import BASELINE
+from helpers.data import write_image
 from helpers.noise import noise_cfg, noise_runner
 from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer
@@ -127,7 +128,7 @@ def test_a_checkpoint_without_the_classifier_is_refused_for_a_test_alone(trained
 
 
 def test_class_names_of_a_test(trained, tmp_path):
-    with pytest.raises(ValueError, match="must have the order of this Noise, but 'c' is class 1 here, but class 2 in "
+    with pytest.raises(ValueError, match="must have the labels of this Noise, but 'c' is class 1 here, but class 2 in "
                        "the checkpoint; 'b' is class 2 here"):
         noise_runner(tmp_path / 'a', 'acbdef', load_from=trained.tde).test()
     runner = noise_runner(tmp_path / 'b', 'abcxyz', load_from=trained.tde)
@@ -171,7 +172,7 @@ def test_inferencers_and_tools_refuse_as_well(trained, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('members, words', [
-    ([dict(classes=('a', 'b'), size=1), dict(classes=('a', 'b'), size=2)], 'must have the order'),
+    ([dict(classes=('a', 'b'), size=1), dict(classes=('a', 'b'), size=2)], 'must have the labels'),
     ([dict(classes=('a', 'b')), dict(classes=('a', 'c'))], None), ([{}, dict(size=2)], None),
 ])
 def test_names_of_concatenated_data_with_other_metainfo(members, words):
@@ -183,3 +184,18 @@ def test_names_of_concatenated_data_with_other_metainfo(members, words):
     if words:
         with pytest.raises(ValueError, match=words):
             hook.check_names(runner, SimpleNamespace(metainfo=dict(classes=('b', 'a'))))
+
+
+def test_a_validation_folder_without_a_class_is_refused_before_training(tmp_path):
+    """The host numbers the folders that are there, so the labels behind the missing one are others."""
+    for split, names in (('train', 'abc'), ('val', 'ac')):
+        for name in names:
+            write_image(tmp_path / split / name / '0.png', size=8)
+    cfg = noise_cfg(tmp_path / 'work', 'abc')
+    folder = dict(_delete_=True, type='CustomDataset', data_root=str(tmp_path), pipeline=[
+        dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='PackInputs')])
+    cfg.merge_from_dict(dict(train_dataloader=dict(dataset=dict(folder, data_prefix='train')),
+                             val_dataloader=dict(dataset=dict(folder, data_prefix='val'))))
+    with pytest.raises(ValueError, match="the training data must have the labels of this CustomDataset, but 'c' is "
+                                         'class 1 here, but class 2 in the training data'):
+        two_lines(cfg).train()
