@@ -111,7 +111,7 @@ def test_names_in_another_order_are_refused(few, trained, tmp_path):
     cfg.test_dataloader.dataset.type = 'CocoDataset'  # which takes any order
     cfg.test_dataloader.dataset.metainfo = dict(classes=swapped)
     cfg.test_evaluator = dict(type='CocoMetric', ann_file=cfg.test_evaluator.ann_file)
-    with pytest.raises(ValueError, match=f'order of this CocoDataset, but {swapped[0]!r} is class 0 here'):
+    with pytest.raises(ValueError, match=f'labels of this CocoDataset, but {swapped[0]!r} is class 0 here'):
         Runner.from_cfg(cfg).test()
 
 
