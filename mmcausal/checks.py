@@ -1,9 +1,16 @@
 """Checks of arguments. Each returns its value, or raises a ``ValueError`` that names the value and the demand."""
+import difflib
 import math
 from numbers import Integral, Real
-from typing import Collection, TypeVar
+from typing import Collection, Iterable, TypeVar
 
 _Name = TypeVar('_Name', bound=str)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'X'?"`` for the known name closest to ``name``, or an empty string."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f'; did you mean {nearest[0]!r}?' if nearest else ''
 
 
 def is_number(value: object) -> bool:

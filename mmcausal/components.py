@@ -1,9 +1,9 @@
 """Index of the public names: where each one lives, so that it is imported when somebody asks for it."""
-import difflib
 from importlib import import_module
 from types import ModuleType
 from typing import Callable, Dict, List, Tuple, Union
 
+from mmcausal.checks import did_you_mean
 from mmcausal.hosts import HOSTS, require_host
 
 # A module that needs a host says so when it is imported; these modules are therefore imported one by one, by name.
@@ -67,8 +67,7 @@ def load_module(name: str) -> ModuleType:
 
 def nearest_name(name: str) -> str:
     """Return ``"; did you mean 'X'?"`` for the public name closest to ``name``, or an empty string."""
-    matches = difflib.get_close_matches(name, MODULE_OF, n=1)
-    return f'; did you mean {matches[0]!r}?' if matches else ''
+    return did_you_mean(name, MODULE_OF)
 
 
 def component_getattr(package: str) -> Callable[[str], Union[type, ModuleType, Callable[..., object]]]:

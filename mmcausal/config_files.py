@@ -1,10 +1,9 @@
 """Configs that come with the package, and what a config of your own may call."""
 import copy
-import difflib
 from pathlib import Path
 from typing import Iterator, Union
 
-from mmcausal.checks import check_integer
+from mmcausal.checks import check_integer, did_you_mean
 
 ROOT = (Path(__file__).parent / '.mim' / 'configs').resolve()
 
@@ -25,9 +24,8 @@ def config_path(name: str) -> str:
     """
     names = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.rglob('*.py'))]
     if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1)
-        suggestion = f'; did you mean {nearest[0]!r}?' if nearest else ''
-        raise ValueError(f'name must be one of the {len(names)} configs of mmcausal, but got {name!r}{suggestion}')
+        raise ValueError(f'name must be one of the {len(names)} configs of mmcausal, but got {name!r}'
+                         + did_you_mean(name, names))
     return str(ROOT / name)
 
 

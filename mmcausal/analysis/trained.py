@@ -69,7 +69,7 @@ def check_names(runner: Runner, dataset: BaseDataset) -> None:
     """Log class names of a dataset that are others in the checkpoint of a :func:`quiet_runner`.
 
     Raises:
-        ValueError: Names in another order.
+        ValueError: Names with other labels.
     """
     runner.call_hook('check_names', dataset=dataset)
 

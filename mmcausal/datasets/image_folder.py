@@ -1,5 +1,4 @@
 """Your own images in one folder per class, with a long tail."""
-import difflib
 import os
 import unicodedata
 from collections import defaultdict
@@ -9,7 +8,7 @@ import numpy as np
 from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
 
-from mmcausal.checks import check_choice, check_integer, check_number
+from mmcausal.checks import check_choice, check_integer, check_number, did_you_mean
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.datasets.long_tail import long_tailed_indices
 from mmcausal.hosts import require_host
@@ -190,8 +189,6 @@ class ImageFolder(CheckedImages):
         label_of = {unicodedata.normalize('NFC', str(name)): label for label, name in enumerate(self.CLASSES)}
         for name in folders:
             if name not in label_of:
-                nearest = difflib.get_close_matches(name, label_of, n=1)
-                suggestion = f'; did you mean {nearest[0]!r}?' if nearest else ''
                 raise ValueError(f'each folder of {root} must be one of the {len(label_of)} classes, but got '
-                                 f'{name!r}{suggestion}')
+                                 f'{name!r}{did_you_mean(name, label_of)}')
         return get_samples(root, {folder: label_of[name] for name, folder in folders.items()}, self.is_valid_file)

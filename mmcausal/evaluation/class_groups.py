@@ -6,12 +6,11 @@ Shapes::
     classes       (C,)  names of the classes, in the same order
     masks         (C,)  boolean, which classes a group has
 """
-import difflib
 from typing import Dict, List, Mapping, Sequence, Union
 
 import numpy as np
 
-from mmcausal.checks import check_integer, is_integer, is_number
+from mmcausal.checks import check_integer, did_you_mean, is_integer, is_number
 
 __all__ = [
     'FREQUENCIES', 'SHOTS', 'ClassNames', 'Groups', 'check_groups', 'class_groups', 'class_labels', 'frequency_groups',
@@ -120,10 +119,8 @@ def _label_of(name: Union[str, int], labels: Dict[Union[str, int], List[int]], s
     if len(found) > 1:
         raise ValueError(f'{source} must be clear, but {name!r} is the name of the classes {found}: use labels')
     if not found:
-        near = difflib.get_close_matches(str(name), map(str, labels), n=1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
         raise ValueError(f'{source} must have classes of the dataset, but {name!r} is none of its '
-                         f'{sum(map(len, labels.values()))} classes{hint}')
+                         f'{sum(map(len, labels.values()))} classes{did_you_mean(str(name), map(str, labels))}')
     return found[0]
 
 
