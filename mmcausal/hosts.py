@@ -1,5 +1,6 @@
 """The packages that mmcausal plugs into. Each is optional; the versions are those known to work."""
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Dict, Tuple
 
@@ -10,6 +11,9 @@ HOSTS: Dict[str, Tuple[str, str, str]] = {
     'mmpretrain': ('1.2.0', '2.0.0', 'pip install mmpretrain'),
     'mmdet': ('3.3.0', '4.0.0', 'pip install mmdet'),
 }
+# The maintained forks have the same modules under other names.
+FORKS = {host: f'onedl-{host}' for host in HOSTS}
+FORKS['mmdet'] = 'onedl-mmdetection'
 BUILT_ON_MMCV = ('mmpretrain', 'mmdet')
 
 
@@ -24,6 +28,10 @@ def require_host(host: str) -> None:
     wanted = f'mmcausal needs {host}>={lowest},<{too_new} for this'
     if not is_installed(host):
         raise ImportError(f'{wanted}, but it is not installed. Run: {remedy}')
+    fork = FORKS[host]
+    if _is_distribution(host) and _is_distribution(fork):
+        raise ImportError(f'{wanted}, but {host} and its fork {fork} are both installed and overwrite one another. '
+                          f'Run: pip uninstall {host} {fork}, then install one of them')
     if host in BUILT_ON_MMCV:
         require_host('mmcv')
     try:
@@ -42,6 +50,15 @@ def is_usable(host: str) -> bool:
     try:
         require_host(host)
     except ImportError:
+        return False
+    return True
+
+
+def _is_distribution(name: str) -> bool:
+    """Return whether pip has installed a distribution of this name."""
+    try:
+        version(name)
+    except PackageNotFoundError:
         return False
     return True
 

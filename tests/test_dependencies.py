@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from mmcausal.hosts import require_host
+
 HOSTS = ('mmengine', 'mmcv', 'mmpretrain', 'mmdet')
 
 
@@ -48,6 +50,18 @@ def test_missing_or_old_host_is_named(host, module):
     assert re.search(rf'ImportError: mmcausal needs {host}>=[\d.]+,<[\d.]+ .*it is not installed', missing.stderr)
     old = run(OLD.format(host=host, module=module))
     assert re.search(rf'ImportError: mmcausal needs {host}>=.*found {host} 0.1.2', old.stderr), old.stderr
+
+
+@pytest.mark.parametrize('host, fork', [('mmengine', 'onedl-mmengine'), ('mmpretrain', 'onedl-mmpretrain'),
+                                        ('mmdet', 'onedl-mmdetection')])
+def test_a_host_overwritten_by_its_fork_is_named(host, fork, tmp_path, monkeypatch):
+    for name in (host, fork):
+        metadata = tmp_path / f'{name.replace("-", "_")}-1.dist-info' / 'METADATA'
+        metadata.parent.mkdir()
+        metadata.write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 1\n', encoding='utf-8')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError, match=f'pip uninstall {host} {fork}, then install one of them'):
+        require_host(host)
 
 
 # A config with a component of a missing host

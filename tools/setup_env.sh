@@ -3,14 +3,15 @@
 #
 # usage: tools/setup_env.sh [classic|modern] [cls|all] [--active]
 #
-#   classic   OpenMMLab's releases (Python 3.8 to 3.11); the default where such a Python is found
-#   modern    the maintained OneDL forks (Python 3.10 to 3.12)
+#   classic   OpenMMLab's releases (Python 3.8 to 3.11); the default where your python3 is one of these
+#   modern    the maintained OneDL forks (Python 3.10 to 3.13); the default for a newer python3
 #   cls       classification, with mmcv-lite: no compiler needed (default)
-#   all       detection and the test tools too: compiles mmcv's operators unless pip finds a wheel
+#   all       detection and the test tools too: compiles mmcv's operators unless an index has a wheel
 #   --active  install into the active environment instead of .venv
 #
 # Environment: PYTHON, the interpreter to use; MMCAUSAL_VENV, the folder instead of .venv; PIP_FIND_LINKS, folders with
-# wheels. Run it again after an interruption: finished steps are not repeated.
+# wheels; MMCV_BASE_URL, a mirror of the hosts' own index of compiled wheels, as for mim; TORCH_CPU_INDEX, a mirror of
+# PyTorch's index of builds without CUDA. Run it again after an interruption: finished steps are not repeated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,16 +33,20 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/de
 fits() { # STACK VERSION
     case $1:$2 in
         classic:3.8 | classic:3.9 | classic:3.10 | classic:3.11) return 0 ;;
-        modern:3.10 | modern:3.11 | modern:3.12) return 0 ;;
+        modern:3.10 | modern:3.11 | modern:3.12 | modern:3.13) return 0 ;;
         *) return 1 ;;
     esac
 }
 
-find_python() { # STACK -> the first interpreter that fits
-    local candidate candidates=(python3 python python3.11 python3.10 python3.12 python3.9 python3.8)
+versions_of() { case $1 in classic) echo '3.8 to 3.11' ;; modern) echo '3.10 to 3.13' ;; *) echo '3.8 to 3.13' ;; esac; }
+
+find_python() { # STACK... -> the first interpreter that fits one of the stacks
+    local candidate stack candidates=(python3 python python3.11 python3.10 python3.12 python3.13 python3.9 python3.8)
     [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
     for candidate in "${candidates[@]}"; do
-        if fits "$1" "$(version_of "$candidate")"; then printf '%s' "$candidate"; return; fi
+        for stack in "$@"; do
+            if fits "$stack" "$(version_of "$candidate")"; then printf '%s' "$candidate"; return; fi
+        done
     done
 }
 
@@ -52,11 +57,10 @@ elif [ -x "$venv/bin/python" ]; then
     PYTHON=$venv/bin/python
     [ -n "$stack" ] || stack=$(cat "$venv/mmcausal-stack" 2>/dev/null || true)
 fi
-[ -n "$stack" ] || stack=$([ -n "$(find_python classic)" ] && echo classic || echo modern)
-python=$(find_python "$stack")
-[ -n "$python" ] || fail "the $stack stack needs $([ "$stack" = classic ] && echo 'Python 3.8 to 3.11, e.g. 3.11' \
-    || echo 'Python 3.10 to 3.12, e.g. 3.12'), but ${PYTHON:-python3} is $(version_of "${PYTHON:-python3}" \
-    || echo 'missing'). Install it, or choose one: PYTHON=/path/to/python tools/setup_env.sh"
+python=$(find_python ${stack:-classic modern})
+[ -n "$python" ] || fail "${stack:+the $stack stack }needs Python $(versions_of "$stack"), but ${PYTHON:-python3} is \
+$(version_of "${PYTHON:-python3}" || echo 'missing'). Install it, or choose one: PYTHON=/path/to/python tools/setup_env.sh"
+[ -n "$stack" ] || stack=$(fits classic "$(version_of "$python")" && echo classic || echo modern)
 
 if [ -z "$active" ]; then
     if [ "$(cat "$venv/mmcausal-stack" 2>/dev/null || echo "$stack")" != "$stack" ]; then
@@ -70,6 +74,24 @@ python3-venv"
     printf '%s\n' "$stack" > "$venv/mmcausal-stack"
     python=$venv/bin/python
 fi
+
+refuse_mixture() { # Both stacks bring the same modules: the files of one would replace the other's.
+    local other
+    other=$("$python" - "$stack" <<'END'
+import sys
+from importlib.metadata import distributions
+
+names = {'classic': 'onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmdetection onedl-mim',
+         'modern': 'mmengine mmcv mmpretrain mmdet openmim'}[sys.argv[1]].split()
+installed = {found.metadata['Name'].lower().replace('_', '-') for found in distributions()}
+print(*(name for name in names if name in installed))
+END
+)
+    [ -z "$other" ] || fail "$python has packages of the other stack, whose files the $stack stack would replace. \
+Remove them, or choose another environment: $python -m pip uninstall $other"
+}
+refuse_mixture
+
 constraints=requirements/$stack.txt
 stamps=$("$python" -c 'import sys; print(sys.prefix)')/mmcausal-done
 mkdir -p "$stamps"
@@ -91,38 +113,70 @@ step() { # NAME TEXT COMMAND...: run the command unless it ran for these constra
     printf '%s\n' "$key" > "$stamps/$name"
 }
 
+is_reachable() { # URL
+    "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
+}
+
+install_torch() {
+    local index=${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu} options=()
+    # The default builds for Linux bring 2 GB of CUDA.
+    if [ "$(uname)" = Linux ] && ! nvidia-smi --list-gpus >/dev/null 2>&1 && is_reachable "$index/torch/"; then
+        say 'This machine shows no NVIDIA GPU: PyTorch without CUDA'
+        options=(--extra-index-url "$index")
+    fi
+    install ${options[@]+"${options[@]}"} torch torchvision numpy
+}
+
 install_mmcv_lite() {
-    # The full mmcv of 'all' serves classification too.
+    # The full mmcv of 'all' serves classification too. Its dependencies would bring the classic mmengine.
     "$python" -c 'import mmcv' 2>/dev/null || pip install --quiet --no-deps --constraint "$constraints" mmcv-lite
 }
 
+wheels_page() { # the hosts' page of compiled wheels for this PyTorch
+    "$python" -c 'import os
+from mim.commands.install import DEFAULT_MMCV_BASE_URL, get_mmcv_full_find_link
+print(get_mmcv_full_find_link(os.environ.get("MMCV_BASE_URL", DEFAULT_MMCV_BASE_URL)))'
+}
+
+install_mmcv_wheel() { # NAME OPTION...
+    local name=$1
+    shift
+    install --only-binary "$name" "$@" "$name" 2>/dev/null && "$python" -c 'import mmcv.ops' 2>/dev/null
+}
+
 install_mmcv() {
-    local name=mmcv
-    [ "$stack" = classic ] || name=onedl-mmcv
+    local name=mmcv mim=openmim page
+    [ "$stack" = classic ] || { name=onedl-mmcv mim=onedl-mim; }
     rm -f "$stamps/mmcv-lite"  # uninstalled from here on, even if the compile fails
     pip uninstall --quiet --yes mmcv-lite 2>/dev/null
-    if install --only-binary "$name" "$name" 2>/dev/null; then return; fi
-    command -v c++ >/dev/null || fail "pip has no wheel of $name here and there is no C++ compiler to build it: install \
-one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
-    say "pip has no wheel of $name: compiling it. This takes 10 to 20 minutes on two cores, once."
+    if install_mmcv_wheel "$name"; then return; fi
+    install "$mim"
+    page=$(wheels_page)
+    if is_reachable "$page" && install_mmcv_wheel "$name" --find-links "$page"; then return; fi
+    command -v c++ >/dev/null || fail "no index has a wheel of $name for this Python and PyTorch, and there is no C++ \
+compiler to build it: install one (on Debian and Ubuntu: apt install g++), or use 'cls' alone"
+    say "No index has a wheel of $name for this Python and PyTorch: compiling it takes 10 to 20 minutes on two cores, once."
     install ninja psutil
-    MMCV_WITH_OPS=1 pip install --progress-bar on --verbose --no-build-isolation --constraint "$constraints" "$name" \
+    MMCV_WITH_OPS=1 pip install --progress-bar on --verbose --no-build-isolation --no-deps --force-reinstall \
+        --constraint "$constraints" "$name" \
         | grep --line-buffered -E '^ *(\[[0-9]+/[0-9]+\]|Building|Successfully)' | cut -c1-100
+    install "$name"
     "$python" -c 'import mmcv.ops'
 }
 
 analysis=(torchmetrics grad-cam onnx onnxruntime lightning)
+testing=(pytest pytest-xdist hypothesis selenium)
 if [ "$stack" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
-    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"' pytest pytest-xdist selenium)
+    detection=(mmdet lvis 'hotcoco; python_version >= "3.10"')
 else
     classification=(onedl-mmengine onedl-mmpretrain onedl-mim scikit-learn matplotlib)
-    detection=(onedl-mmdetection lvis hotcoco pytest pytest-xdist selenium)
+    detection=(onedl-mmdetection lvis hotcoco)
 fi
 
 say "mmcausal, $stack stack, '$extent', into $("$python" -c 'import sys; print(sys.prefix)')"
 step tools 'Build tools' install setuptools wheel
-step torch 'PyTorch, about 3 GB: 2 to 3 minutes' install torch torchvision numpy
+step torch 'PyTorch, up to 3 GB: 2 to 3 minutes' install_torch
 if [ "$extent" = all ]; then
     step mmcv 'mmcv with its operators' install_mmcv
 else
@@ -130,11 +184,12 @@ else
 fi
 step cls 'MMEngine and MMPretrain: 1 minute' install "${classification[@]}"
 if [ "$extent" = all ]; then
-    step all 'MMDetection and test tools' install "${detection[@]}"
+    step all 'MMDetection and test tools' install "${detection[@]}" "${testing[@]}"
     step analysis 'Calibration, Grad-CAM, ONNX, Lightning' install "${analysis[@]}"
 fi
 # An unconstrained dependency may have replaced these
 install "setuptools" numpy
+refuse_mixture
 step mmcausal-"$(cat setup.cfg pyproject.toml | cksum | cut -d' ' -f1)" 'mmcausal itself' \
     pip install --quiet --no-deps --no-build-isolation --editable .
 # mim looks for a package beside its metadata, but an editable install puts none there. The link is recorded, so that

@@ -138,6 +138,7 @@ class OLTRHead(ClassifierHead):
         It is divided by the batch size too, but not scaled by ``centroid_weight``. The batch is that of this process.
         """
         centroids = self.memory.effective_weight()
-        counts = 1 + labels.bincount(minlength=len(centroids))
+        # bincount would make the host wait for the device.
+        counts = 1 + F.one_hot(labels, len(centroids)).sum(0)
         pull = ((centroids[labels] - direct.detach()).square().sum(1) / counts[labels]).mean() / 2
         return pull - pull.detach()

@@ -128,6 +128,7 @@ class NCMLinear(TDELinear):
         self.register_buffer('sums', torch.zeros_like(self.weight), persistent=False)
         self.register_buffer('counts', self.weight.new_zeros(out_features), persistent=False)
         self.register_buffer('has_means', torch.zeros((), dtype=torch.bool, device=self.weight.device))
+        self.knows_means = False  # what has_means says, without waiting for the device
 
     @property
     def hyperparameters(self) -> Hyperparameters:
@@ -138,7 +139,7 @@ class NCMLinear(TDELinear):
     def add_samples(self, x: Tensor, labels: Tensor) -> None:
         """Add features x (N, D) with ``labels`` (N,) to the sums of their classes."""
         self.sums.index_add_(0, labels, x.to(self.sums.dtype))
-        self.counts += labels.bincount(minlength=self.out_features)
+        self.counts.index_add_(0, labels, torch.ones_like(labels, dtype=self.counts.dtype))
 
     @torch.no_grad()
     def set_means(self) -> None:
@@ -154,8 +155,13 @@ class NCMLinear(TDELinear):
         self.has_means.fill_(True)
         self.misfits = ()
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.knows_means = False
+
     def effective_weight(self) -> Tensor:
-        if not self.has_means:
+        self.knows_means = self.knows_means or bool(self.has_means)
+        if not self.knows_means:
             raise RuntimeError('NCMLinear has no class means: train it with train_cfg=dict('
                                "type='mmcausal.ClassMeansLoop'), or load a checkpoint that has them")
         return self.weight

@@ -69,8 +69,13 @@ def as_detection_linear(layer: nn.Module) -> DetectionDeconfoundLinear:
     if type(layer) is nn.Linear:
         return share_parameters(layer, DetectionDeconfoundLinear, normalizer='linear')
     if isinstance(layer, NormedLinear) and layer.power == 1:
-        return share_parameters(layer, DetectionDeconfoundLinear, normalizer='cosine', tau=layer.tempearture)
+        return share_parameters(layer, DetectionDeconfoundLinear, normalizer='cosine', tau=_temperature(layer))
     raise ValueError(f'TDE needs a linear classifier or a NormedLinear of power 1, but the box head has {layer}')
+
+
+def _temperature(layer: NormedLinear) -> float:
+    """Return the factor of the cosines, which OpenMMLab's release and its maintained fork spell differently."""
+    return layer.temperature if hasattr(layer, 'temperature') else layer.tempearture
 
 
 @MODELS.register_module()

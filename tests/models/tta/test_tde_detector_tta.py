@@ -11,14 +11,17 @@ from helpers.detectors import (
     small_detector,
     with_direction,
 )
+from mmdet.models.layers import NormedLinear
 from mmdet.testing import demo_mm_inputs
 from torch import nn
+from torch.nn import functional as F
 
 from mmcausal.models import TDEDetectorTTA, enable_detector_tde
+from mmcausal.models.tta.tde_detector_tta import as_detection_linear
 
 
 @pytest.mark.parametrize('name', ['cascade_baseline_r101', 'htc_baseline_r101', 'mask-rcnn_baseline_r50'])
-@pytest.mark.parametrize('predictor', [dict(type='Linear'), dict(type='NormedLinear', tempearture=20)])
+@pytest.mark.parametrize('predictor', [dict(type='Linear'), dict(type='NormedLinear')])
 def test_stock_detectors_get_a_direction_and_tde(name, predictor):
     detector = small_detector(name, bbox_head=dict(cls_predictor_cfg=predictor))
     with torch.no_grad():
@@ -43,6 +46,17 @@ def test_stock_detectors_get_a_direction_and_tde(name, predictor):
     assert all(layer.num_updates == 3 and layer.mean_feature.any() for layer in layers)
     for sample in predict(detector):
         assert sample.pred_instances.scores.isfinite().all()
+
+
+@pytest.mark.parametrize('spelling', ['temperature', 'tempearture'])
+def test_cosine_layers_of_both_stacks_keep_their_temperature(spelling):
+    stock = NormedLinear(6, 4)
+    delattr(stock, 'temperature' if hasattr(stock, 'temperature') else 'tempearture')
+    x = torch.randn(9, 6)
+    for temperature in (20., 7.):
+        setattr(stock, spelling, temperature)
+        torch.testing.assert_close(as_detection_linear(stock).eval()(x), temperature * F.linear(
+            F.normalize(x), F.normalize(stock.weight), stock.bias / temperature), atol=1e-4, rtol=1e-4)
 
 
 def test_what_has_no_tde_is_refused():
