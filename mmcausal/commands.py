@@ -18,9 +18,16 @@ def alpha_argument(text: str) -> Alpha:
         raise argparse.ArgumentTypeError(f"must be 'auto' or a number in [0, inf), but got {text}") from None
 
 
-def sweep_command(config: Optional[str], checkpoint: Optional[str], classifier: str = 'head.fc') -> str:
-    """Return the command that chooses alpha on held-out images and writes it; unknown files are named in capitals."""
-    words = ['python', 'tools/analysis/sweep_alpha.py', shlex.quote(config or 'CONFIG'),
+def sweep_command(config: Optional[str], checkpoint: Optional[str], classifier: str = 'head.fc',
+                  tool: str = 'sweep_alpha') -> str:
+    """Return the command that chooses alpha on held-out images and writes it; unknown files are named in capitals.
+
+    Args:
+        config, checkpoint: Paths, or ``None``.
+        classifier: Name of the linear layer of a classifier.
+        tool: ``'sweep_detector_alpha'`` for a detector.
+    """
+    words = ['python', f'tools/analysis/{tool}.py', shlex.quote(config or 'CONFIG'),
              shlex.quote(checkpoint or 'CHECKPOINT'), '--write-config', 'OUT.py']
     return ' '.join(words if classifier == 'head.fc' else [*words, '--classifier', shlex.quote(classifier)])
 

@@ -12,12 +12,12 @@ from mmcausal.hosts import require_host
 require_host('mmdet')
 
 from mmdet.models.detectors import TwoStageDetector  # noqa: E402
-from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead, TridentRoIHead  # noqa: E402
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead  # noqa: E402
 
 from mmcausal.models.enable_tde import is_augmented  # noqa: E402
 from mmcausal.models.roi_heads.support import box_heads  # noqa: E402
-from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin, class_probs, class_scores  # noqa: E402
+from mmcausal.models.roi_heads.tde_roi_heads import class_probs, class_scores  # noqa: E402
+from mmcausal.models.roi_heads.total_effect import check_alpha_free_boxes  # noqa: E402
 
 BoxPredictions = Union[Tensor, Tuple[Tensor, ...]]  # SABLHead has two for each box
 
@@ -32,21 +32,6 @@ class Proposals(TypedDict):
     rois: Optional[Tensor]
     bbox_pred: Optional[BoxPredictions]
     img_meta: dict
-
-
-def check_alpha_free_boxes(roi_head: BaseRoIHead) -> None:
-    """Raise ``ValueError`` if the boxes depend on alpha or on more than the box heads: they cannot be stored."""
-    if not isinstance(roi_head, TDERoIHeadMixin):
-        raise ValueError(f'needs a RoI head with TDE, but got {type(roi_head).__name__}; enable_detector_tde makes one')
-    finds_boxes = type(roi_head).predict_bbox in (  # type: ignore[attr-defined]
-        StandardRoIHead.predict_bbox, CascadeRoIHead.predict_bbox)
-    if not finds_boxes or isinstance(roi_head, TridentRoIHead):
-        raise ValueError(f'{type(roi_head).__name__} finds its boxes after the box head, so its proposals cannot be '
-                         'stored; test each alpha with tools/test.py')
-    heads = box_heads(roi_head)
-    if len(heads) > 1 and not all(head.reg_class_agnostic for head in heads):
-        raise ValueError('a cascade with class-specific boxes refines the box of the first class by TDE, so its '
-                         'proposals depend on alpha and cannot be stored')
 
 
 @contextlib.contextmanager

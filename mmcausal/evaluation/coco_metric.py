@@ -9,6 +9,7 @@ from mmengine.logging import MMLogger
 from mmcausal.coco_annotations import check_category_order, image_counts, load_annotations
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.class_groups import FREQUENCIES, Groups, check_groups, class_groups, frequency_groups
+from mmcausal.evaluation.total_effect import TotalEffectMixin
 from mmcausal.evaluation.training_counts import ClassCounts, training_counts
 from mmcausal.hosts import require_host
 from mmcausal.registry import METRICS
@@ -88,13 +89,14 @@ def category_precisions(evaluation: host.COCOeval) -> np.ndarray:
 
 
 @METRICS.register_module()
-class CocoMetric(host.CocoMetric):
+class CocoMetric(TotalEffectMixin, host.CocoMetric):
     """Same as MMDetection's ``CocoMetric``, except that it also reports AP by the training images of the categories.
 
     Adds ``coco/bbox_APr``, ``coco/bbox_APc`` and ``coco/bbox_APf``, and the same for ``segm``: the mean AP over the
     rare, common and frequent categories, not rounded. Crowds, sizes and the number of detections are COCO's, as in the
     host's ``mAP``. Categories without ground truth are left out; a group without any other gets -1, as the host's
-    ``mAP_s``. Without any detection, all AP are 0.
+    ``mAP_s``. Without any detection, all AP are 0. In a validation by TDE, the boxes by total effect follow as
+    ``coco/total_effect_bbox_mAP`` and so on, see :class:`mmcausal.hooks.HeadDirectionHook`.
 
     Args:
         *args: Arguments of the host's metric.
@@ -195,9 +197,9 @@ class CocoMetric(host.CocoMetric):
         log_text(MMLogger.get_current_instance(), f'{len(unused)} of {len(classes)} categories have no training image: '
                  + ', '.join(unused), logging.WARNING)
 
-    def compute_metrics(self, results: list) -> Dict[str, float]:
+    def evaluate_predictions(self, results: list) -> Dict[str, float]:
         with recorded_evaluations() as evaluations:
-            values = super().compute_metrics(results)
+            values = super().evaluate_predictions(results)
         self.category_aps = {evaluation.params.iouType: category_precisions(evaluation)
                              for evaluation in evaluations if evaluation.params.useCats}
         for metric in self.ap_metrics:

@@ -9,6 +9,7 @@ from mmcausal.checks import check_integer
 from mmcausal.datasets.lvis import check_categories
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
+from mmcausal.evaluation.total_effect import TotalEffectMixin
 from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
@@ -82,12 +83,14 @@ class LVISFixedAPMetric(CheckedSamplesMixin, HostLVISFixedAPMetric):
 
 
 @METRICS.register_module()
-class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
+class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
     """Federated AP of LVIS (Gupta et al., CVPR 2019) for boxes and masks, and class-agnostic proposal recall.
 
     Reports AP, AP50, AP75, APs, APm, APl, APr, APc and APf as ``lvis/bbox_AP``, ``lvis/segm_APr`` and so on: -1 for a
     group without ground truth, and all 0 without any detection. AP50 and AP75 need their threshold in ``iou_thrs``. The
     size of a mask is its own area, not the area of its box. AP-fixed is another metric, :class:`LVISFixedAPMetric`.
+    In a validation by TDE, the boxes by total effect follow as ``lvis/total_effect_bbox_AP`` and so on, see
+    :class:`mmcausal.hooks.HeadDirectionHook`.
 
     Args:
         ann_file: LVIS annotation file.
@@ -140,7 +143,7 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         self.backend: Backend = (HotCoco(ann_file, self.backend_args) if backend == 'hotcoco'
                                  else LVISApi(self._lvis_api))
 
-    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+    def evaluate_predictions(self, results: List[tuple]) -> Dict[str, float]:
         predictions = [prediction for _, prediction in results]
         missing = set(self.img_ids) - {prediction['img_id'] for prediction in predictions}
         if missing and not self.format_only:

@@ -1,6 +1,6 @@
 """Schedule of the head direction, and what it is worth at each validation."""
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Union
 
 from mmengine.model import BaseTTAModel
 from mmengine.optim import OptimWrapperDict
@@ -18,6 +18,12 @@ from mmcausal.models.tde_support import check_tde
 from mmcausal.models.total_effect import TotalEffectRecorder
 from mmcausal.registry import HOOKS
 
+if TYPE_CHECKING:
+    from mmcausal.models.roi_heads.total_effect import DetectionTotalEffectRecorder
+
+# Metrics by total effect that tell whether TDE helps: of ShotAccuracy, CocoMetric, LVISMetric
+TOTAL_EFFECTS = ('total_effect_overall', 'total_effect_bbox_mAP', 'total_effect_bbox_AP')
+
 
 @HOOKS.register_module()
 class HeadDirectionHook(CheckpointCheckHook):
@@ -28,8 +34,10 @@ class HeadDirectionHook(CheckpointCheckHook):
     iteration waits for it.
 
     While a classifier is validated or tested by TDE, its predictions also have the scores by total effect, so that
-    :class:`mmcausal.evaluation.ShotAccuracy` reports both. If a validation has a lower overall accuracy by TDE, a
-    warning names the command that chooses alpha.
+    :class:`mmcausal.evaluation.ShotAccuracy` reports both. So do :class:`mmcausal.evaluation.CocoMetric` and
+    :class:`mmcausal.evaluation.LVISMetric` for the boxes of a detector, in validations alone, because that costs a
+    second NMS and a second evaluation. If a validation has a lower overall accuracy or box AP by TDE, a warning names
+    the command that chooses alpha.
 
     It also compares a checkpoint with the model and its data, see :class:`CheckpointCheckHook`. A validation before the
     first update has no direction for TDE yet: it is by the total effect, and the log says so.
@@ -59,7 +67,7 @@ class HeadDirectionHook(CheckpointCheckHook):
         self.keep_direction = keep_direction
         self.layers: List[TDELinear] = []
         self._alphas: Dict[TDELinear, Alpha] = {}
-        self._recorder: Optional[TotalEffectRecorder] = None
+        self._recorder: Union[TotalEffectRecorder, 'DetectionTotalEffectRecorder', None] = None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -121,18 +129,23 @@ class HeadDirectionHook(CheckpointCheckHook):
         self.layers = []
 
     def before_val_epoch(self, runner: Runner) -> None:
+        self.before_test_epoch(runner)
+        model = without_wrappers(runner.model)
+        if any(isinstance(layer, DetectionDeconfoundLinear) for layer in model.modules()):
+            from mmcausal.models.roi_heads.total_effect import DetectionTotalEffectRecorder  # needs MMDetection
+            self._recorder = DetectionTotalEffectRecorder(model)
+
+    def before_test_epoch(self, runner: Runner) -> None:
         self._stop_recording()
         model = unwrap(runner.model)
         # TDEClassifierTTA records for itself; other wrappers would keep the total effect of the first view alone.
         if not isinstance(model, BaseTTAModel):
             self._recorder = TotalEffectRecorder(model)
 
-    before_test_epoch = before_val_epoch
-
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         self._stop_recording()
         metrics = metrics or {}
-        name = next((name for name in metrics if name.endswith('total_effect_overall')), None)
+        name = next((name for name in metrics if name.endswith(TOTAL_EFFECTS)), None)
         if name is not None and metrics[name.replace('total_effect_', '')] < metrics[name]:
             self._warn(runner, metrics[name.replace('total_effect_', '')], metrics[name])
 
@@ -149,9 +162,13 @@ class HeadDirectionHook(CheckpointCheckHook):
                            if isinstance(layer, TDELinear) and layer.alpha != 0)
         last = Path(runner.work_dir) / 'last_checkpoint'
         checkpoint = last.read_text(encoding='utf-8').strip() if last.is_file() else None
-        command = sweep_command(runner.cfg.filename, checkpoint, name)
-        runner.logger.warning(f'TDE with alpha={layer.alpha!r} is worse here than the total effect (alpha=0): '
-                              f'{tde:.2f} % against {total_effect:.2f} %. Choose alpha on held-out images: {command}')
+        if isinstance(layer, DetectionDeconfoundLinear):
+            found, options = f'AP {tde:.4f} against {total_effect:.4f}', dict(tool='sweep_detector_alpha')
+        else:
+            found, options = f'{tde:.2f} % against {total_effect:.2f} %', dict(classifier=name)
+        command = sweep_command(runner.cfg.filename, checkpoint, **options)
+        runner.logger.warning(f'TDE with alpha={layer.alpha!r} is worse here than the total effect (alpha=0): {found}. '
+                              f'Choose alpha on held-out images: {command}')
 
     def _check_classes(self, dataloader: Optional[DataLoader]) -> None:
         # DetectorCheckHook compares those of detectors

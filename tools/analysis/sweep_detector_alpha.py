@@ -44,12 +44,12 @@ from mmcausal.analysis import (
     quiet_runner,
     remaining_batches,
 )
-from mmcausal.analysis.proposal_store import check_alpha_free_boxes
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
 from mmcausal.models import enable_detector_tde
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha
+from mmcausal.models.roi_heads.total_effect import check_alpha_free_boxes
 from mmcausal.registry import METRICS
 
 Point = Dict[str, Union[float, str]]
