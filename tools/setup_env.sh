@@ -128,8 +128,11 @@ install_torch() {
 }
 
 install_mmcv_lite() {
-    # The full mmcv of 'all' serves classification too. Its dependencies would bring the classic mmengine.
-    "$python" -c 'import mmcv' 2>/dev/null || pip install --quiet --no-deps --constraint "$constraints" mmcv-lite
+    # The full mmcv of 'all' serves classification too.
+    if "$python" -c 'import mmcv' 2>/dev/null; then return; fi
+    # All its dependencies but mmengine, which on the modern stack is a fork of another name.
+    install addict numpy opencv-python packaging pillow pyyaml yapf
+    pip install --quiet --no-deps --constraint "$constraints" mmcv-lite
 }
 
 wheels_page() { # the hosts' page of compiled wheels for this PyTorch
