@@ -10,7 +10,6 @@ Each check adds an entry to the JSON; a failed one ends the program with an erro
 """
 import argparse
 import json
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -21,7 +20,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, distributed, nn
 
-import mmcausal.models
 from mmcausal.analysis import provenance
 from mmcausal.models.layers import DeconfoundLinear, DetectionDeconfoundLinear, TDELinear
 from mmcausal.registry import MODELS
