@@ -58,12 +58,45 @@ def check_integer(name: str, value: object, low: int) -> int:
     return int(value)  # type: ignore[call-overload]
 
 
+def check_seed(value: object) -> int:
+    """Return ``value`` as an ``int`` if it seeds the generators of NumPy and PyTorch alike.
+
+    Raises:
+        ValueError: Not an integer in [0, 2**32).
+    """
+    if not is_integer(value) or not 0 <= value < 2**32:  # type: ignore[operator]
+        raise ValueError(f'seed must be an integer in [0, 2**32), but got {value!r}')
+    return int(value)  # type: ignore[call-overload]
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return ``value`` if it is a boolean: texts such as ``'False'`` would count as true.
+
+    Raises:
+        ValueError: Another value.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f'{name} must be True or False, but got {value!r}')
+    return value
+
+
+def check_config(name: str, value: object) -> dict:
+    """Return ``value`` if it is a config of MMEngine, a dict with a ``type``.
+
+    Raises:
+        ValueError: Another value.
+    """
+    if not isinstance(value, dict) or 'type' not in value:
+        raise ValueError(f'{name} must be a config such as dict(type=...), but got {value!r}')
+    return value
+
+
 def check_choice(name: str, value: _Name, choices: Collection[str]) -> _Name:
     """Return ``value`` if it is one of ``choices``.
 
     Raises:
         ValueError: Another value.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f'{name} must be one of {sorted(choices)}, but got {value!r}')
     return value

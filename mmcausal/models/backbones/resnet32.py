@@ -7,6 +7,7 @@ from mmpretrain.models.backbones.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcausal.checks import check_integer
 from mmcausal.registry import MODELS
 
 
@@ -42,6 +43,9 @@ class ResNet32(BaseModule):
         in_channels: Channels of the image.
         init_cfg: Kaiming-normal convolutions by default.
 
+    Raises:
+        ValueError: ``in_channels`` below 1.
+
     Forward:
         Images (N, in_channels, H, W) to a tuple of one feature map (N, 128, H / 4, W / 4).
     """
@@ -50,7 +54,7 @@ class ResNet32(BaseModule):
     def __init__(self, in_channels: int = 3, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='normal'))
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+            nn.Conv2d(check_integer('in_channels', in_channels, 1), 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
         self.stage1 = _stage(16, 16, blocks=5, stride=1)
         self.stage2 = _stage(16, 32, blocks=5, stride=2)
         self.stage3 = _stage(32, 64, blocks=4, stride=2)

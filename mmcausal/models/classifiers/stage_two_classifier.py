@@ -4,7 +4,7 @@ from typing import Dict, Union
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
-from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.checkpoints import check_checkpoint, check_finite, differences, shapes_of
 from mmcausal.registry import MODELS
 
 
@@ -17,7 +17,7 @@ class FineTunedClassifier(ImageClassifier):
         **kwargs: ``neck``, ``head`` ... of ``ImageClassifier``.
 
     Raises:
-        ValueError: A checkpoint of another backbone or neck.
+        ValueError: A checkpoint of another backbone or neck, or with features that are not finite.
         RuntimeError: Training without a checkpoint.
     """
 
@@ -42,6 +42,7 @@ class FineTunedClassifier(ImageClassifier):
             key = f'{prefix}{name}.'
             own, saved = shapes_of(module.state_dict(prefix=key)), shapes_of(state_dict, key)
             check_checkpoint(type(module).__name__, differences(own, saved))
+            check_finite({name: state_dict[name] for name in saved})
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.has_features = True
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, distributed
 
 from mmcausal import functional
+from mmcausal.checkpoints import check_finite
 from mmcausal.checks import is_number
-from mmcausal.models.layers.checked_linear import CheckedLinear
+from mmcausal.models.layers.checked_linear import CheckedLinear, Device
+from mmcausal.models.layers.logits import count_meaningless
 
 Alpha = Union[float, str]
-Device = Union[torch.device, str, int, None]
 # More than any gradient accumulation: a direction without an update for so long will not get one.
 BATCHES_WITHOUT_UPDATE = 1000
 
@@ -60,15 +61,23 @@ class TDELinear(CheckedLinear):
         mean_feature: Buffer (D,), moving average of the input. Zero until trained.
         mean_cosine: Buffer (), moving average of cos(x^k, d^k) over samples and heads.
         num_updates: Buffer (), number of updates behind the two.
+        num_skipped: Buffer (), number of training batches left out of the direction since the start or
+            :meth:`reset_direction`, because a feature was not finite. Not saved.
         num_heads, normalizer: K, and the name of the normaliser N(x, w).
 
     Raises:
-        ValueError: At construction, for arguments out of range; in evaluation, after a checkpoint of other classes.
+        ValueError: At construction, for arguments out of range; for input that is not (N, D); for a checkpoint with
+            values that are not finite; in evaluation, after a checkpoint of other classes.
         RuntimeError: In evaluation with ``alpha != 0``, if no direction was trained or loaded.
+
+    Warns:
+        UserWarning: Once, if TDE is requested but nothing updates the direction, or batches were left out of it; once
+            in each evaluation, if logits are not finite, or equal for all classes in a whole batch.
     """
     mean_feature: Tensor
     mean_cosine: Tensor
     num_updates: Tensor
+    num_skipped: Tensor
     observed: Tensor
     num_heads: int = 1
     normalizer: str = 'linear'
@@ -84,13 +93,15 @@ class TDELinear(CheckedLinear):
                  dtype: Optional[torch.dtype] = None) -> None:
         super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
         self.alpha = check_alpha(alpha)
-        zeros = self.weight.new_zeros(2 * in_features + 1, dtype=_accumulating(self.weight.dtype))
-        self.register_buffer('mean_feature', zeros[:in_features].clone())
+        zeros = self.weight.new_zeros(2 * self.in_features + 2, dtype=_accumulating(self.weight.dtype))
+        self.register_buffer('mean_feature', zeros[:self.in_features].clone())
         self.register_buffer('mean_cosine', zeros.sum())
         self.register_buffer('num_updates', torch.zeros((), dtype=torch.long, device=self.weight.device))
+        self.register_buffer('num_skipped', torch.zeros_like(self.num_updates), persistent=False)
         self._batches = self._batches_since_update = 0
-        # Sums over the samples since the last update: of x (D), of x with unit heads (D), of ones (1). One tensor, so
-        # that ranks merge with one all-reduce.
+        self.has_told_of_skipped = self._has_warned_of_logits = False  # the first by HeadDirectionHook, in its log
+        # Since the last update: sums over the samples of x (D), of x with unit heads (D) and of ones (1), and the
+        # number of batches left out (1). One tensor, so that ranks merge with one all-reduce.
         self.register_buffer('observed', zeros, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'TDELinear':
@@ -121,13 +132,18 @@ class TDELinear(CheckedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of features x (N, D)."""
+        if x.dim() != 2 or x.shape[1] != self.in_features:
+            raise ValueError(f'{type(self).__name__} needs features (N, {self.in_features}), but got shape '
+                             f'{tuple(x.shape)}')
         if self.training:
-            self.misfits = ()
+            self.misfits, self._has_warned_of_logits = (), False
             self._observe_input(x)
             self._warn_without_update()
-        else:
-            self.check_loaded()
-        return self.total_effect(x) if self.training or self.alpha == 0 else self.total_direct_effect(x)
+            return self.total_effect(x)
+        self.check_loaded()
+        logits = self.total_effect(x) if self.alpha == 0 else self.total_direct_effect(x)
+        self._warn_of_meaningless(logits)
+        return logits
 
     def _observe_input(self, x: Tensor) -> None:
         self.observe(x)
@@ -146,6 +162,24 @@ class TDELinear(CheckedLinear):
                 f'for {BATCHES_WITHOUT_UPDATE} batches; add custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or '
                 'call update_direction(momentum) after each optimizer step in a loop of your own',
                 stacklevel=3)
+
+    def _warn_of_skipped(self) -> None:
+        if not self.has_told_of_skipped and self.num_skipped:
+            self.has_told_of_skipped = True
+            warnings.warn(self.skipped_batches(), stacklevel=4)
+
+    def skipped_batches(self) -> str:
+        """Return a sentence on the training batches that were left out of the direction."""
+        return (f'{int(self.num_skipped)} training batches were left out of the head direction, because their features '
+                'are not finite: look at the learning rate, the loss and the images')
+
+    def _warn_of_meaningless(self, logits: Tensor) -> None:
+        number = 0 if self._has_warned_of_logits else count_meaningless(logits)
+        if number:
+            self._has_warned_of_logits = True
+            warnings.warn(f'{number} of the {len(logits)} samples of a batch have logits that are not finite, or equal '
+                          'for all classes, so their predictions mean nothing: look at the features and at the weights '
+                          f'of this {type(self).__name__}', stacklevel=3)
 
     def total_effect(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of Eq. 7."""
@@ -172,7 +206,7 @@ class TDELinear(CheckedLinear):
 
     @torch.no_grad()
     def observe(self, x: Tensor, mask: Optional[Tensor] = None) -> None:
-        """Add features x (N, D) to the sums of the next update; skip the batch if one of them is not finite.
+        """Add features x (N, D) to the sums of the next update; skip and count a batch with one that is not finite.
 
         Args:
             x: Features (N, D).
@@ -191,7 +225,9 @@ class TDELinear(CheckedLinear):
         x = x.to(self.observed.dtype)
         sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
         # Chosen on the device: the host need not wait to know whether they are finite.
-        self.observed += torch.where(sums.isfinite().all(), sums, torch.zeros_like(sums))
+        is_finite = sums.isfinite().all()
+        self.observed[:-1] += torch.where(is_finite, sums, torch.zeros_like(sums))
+        self.observed[-1] += ~is_finite
 
     @torch.no_grad()
     def update_direction(self, momentum: float) -> None:
@@ -204,8 +240,9 @@ class TDELinear(CheckedLinear):
             momentum: Weight of the old value, in [0, 1), e.g. 0.9 for SGD with momentum 0.9.
         """
         sum_over_ranks(self.observed)
-        sum_x, sum_unit, count = self.observed.split([self.in_features, self.in_features, 1])
-        usable = (count > 0).squeeze() & self.observed.isfinite().all()
+        sum_x, sum_unit, count, skipped = self.observed.split([self.in_features, self.in_features, 1, 1])
+        is_finite = self.observed.isfinite().all()
+        usable = (count > 0).squeeze() & is_finite
         mean_feature = functional.update_moving_average(self.mean_feature, sum_x / count, momentum)
         direction = functional.head_direction(mean_feature, self.num_heads)
         cosine = (sum_unit / count * direction).sum() / self.num_heads
@@ -215,26 +252,32 @@ class TDELinear(CheckedLinear):
         self.mean_feature.copy_(torch.where(usable, mean_feature, self.mean_feature))
         self.mean_cosine.copy_(torch.where(usable, mean_cosine, self.mean_cosine))
         self.num_updates += usable
+        self.num_skipped += torch.where(is_finite, skipped.squeeze(), 1).long()
         self.observed.zero_()
         self._batches_since_update = 0
         self.is_scheduled = True
 
     def reset_direction(self) -> None:
         """Forget all features: the averages are zero again, as in a new layer."""
-        for buffer in (self.mean_feature, self.mean_cosine, self.num_updates, self.observed):
+        for buffer in (self.mean_feature, self.mean_cosine, self.num_updates, self.num_skipped, self.observed):
             buffer.zero_()
+        self.has_told_of_skipped = False
 
     def resolved_alpha(self) -> float:
         """Return ``alpha`` as a number.
 
         Raises:
+            ValueError: ``alpha`` out of range, or a head direction or mean cosine that is not finite.
             RuntimeError: No head direction to subtract, or ``'auto'`` with a mean cosine that is not positive.
         """
+        alpha = check_alpha(self.alpha)
         if not self.mean_feature.any():
-            raise RuntimeError(f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but '
+            raise RuntimeError(f'TDE (alpha={alpha!r}) needs the head direction of the training features, but '
                                f'{self._why_no_direction()}. alpha=0 gives the total effect')
-        if not isinstance(self.alpha, str):
-            return float(self.alpha)
+        check_finite(dict(mean_feature=self.mean_feature, mean_cosine=self.mean_cosine))
+        self._warn_of_skipped()
+        if not isinstance(alpha, str):
+            return alpha
         mean_cosine = float(self.mean_cosine)
         if not mean_cosine > 0:
             raise RuntimeError("alpha='auto' needs a positive mean cosine between features and head direction, but got "
