@@ -1,10 +1,12 @@
 """Checks of arguments. Each returns its value, or raises a ``ValueError`` that names the value and the demand."""
 import difflib
 import math
+import os
 from numbers import Integral, Real
 from typing import Collection, Iterable, TypeVar
 
 _Name = TypeVar('_Name', bound=str)
+_Value = TypeVar('_Value')
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -80,14 +82,25 @@ def check_flag(name: str, value: object) -> bool:
     return value
 
 
-def check_config(name: str, value: object) -> dict:
-    """Return ``value`` if it is a config of MMEngine, a dict with a ``type``.
+def check_config(name: str, value: _Value, *built: type) -> _Value:
+    """Return ``value`` if it is a config of MMEngine, a dict with a ``type``, or an instance of a type in ``built``.
 
     Raises:
         ValueError: Another value.
     """
-    if not isinstance(value, dict) or 'type' not in value:
+    if not isinstance(value, built) and not (isinstance(value, dict) and 'type' in value):
         raise ValueError(f'{name} must be a config such as dict(type=...), but got {value!r}')
+    return value
+
+
+def check_path(name: str, value: _Value) -> _Value:
+    """Return ``value`` if it is the path of a file or folder.
+
+    Raises:
+        ValueError: Another value.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f'{name} must be a path, but got {value!r}')
     return value
 
 

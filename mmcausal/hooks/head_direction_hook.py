@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmcausal.checks import is_number
+from mmcausal.checks import check_flag, is_number
 from mmcausal.commands import sweep_command
 from mmcausal.datasets.class_counts import classes_of
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
@@ -59,7 +59,7 @@ class HeadDirectionHook(CheckpointCheckHook):
         if momentum != 'auto' and not (is_number(momentum) and 0 <= float(momentum) < 1):
             raise ValueError(f"momentum must be a number in [0, 1) or 'auto', but got {momentum!r}")
         self.momentum = momentum
-        self.keep_direction = keep_direction
+        self.keep_direction = check_flag('keep_direction', keep_direction)
         self.layers: List[TDELinear] = []
         self._alphas: Dict[TDELinear, Alpha] = {}
         self._recorder: Optional[TotalEffectRecorder] = None

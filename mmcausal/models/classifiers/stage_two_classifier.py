@@ -5,6 +5,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from mmcausal.checkpoints import check_checkpoint, check_finite, differences, shapes_of
+from mmcausal.checks import check_config
 from mmcausal.registry import MODELS
 
 
@@ -22,7 +23,7 @@ class FineTunedClassifier(ImageClassifier):
     """
 
     def __init__(self, backbone: dict, **kwargs: Union[dict, str, None]) -> None:
-        super().__init__(backbone, **kwargs)
+        super().__init__(check_config('backbone', backbone, nn.Module), **kwargs)
         self.has_features = False
 
     def feature_modules(self) -> Dict[str, nn.Module]:

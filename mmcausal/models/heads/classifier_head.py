@@ -11,8 +11,8 @@ from mmcausal.registry import MODELS
 
 def _check_host_arguments(arguments: Dict[str, object]) -> None:
     """Raise ``ValueError`` for arguments that the host accepts until the first batch, or for ever."""
-    if 'loss' in arguments and not isinstance(arguments['loss'], nn.Module):
-        check_config('loss', arguments['loss'])
+    if 'loss' in arguments:
+        check_config('loss', arguments['loss'], nn.Module)
     check_flag('cal_acc', arguments.get('cal_acc', False))
     topk = arguments.get('topk', 1)
     for k in topk if isinstance(topk, (list, tuple)) else [topk]:

@@ -152,11 +152,10 @@ def build_loss(loss: Union[dict, nn.Module]) -> nn.Module:
     Raises:
         ValueError: Neither a module nor a config.
     """
-    if isinstance(loss, nn.Module):
+    if isinstance(check_config('loss', loss, nn.Module), nn.Module):
         return loss
-    config = check_config('loss', loss)
     from mmcausal.registry import MODELS  # only a config needs MMEngine
-    return MODELS.build(config)
+    return MODELS.build(loss)
 
 
 class ClassBalancedLoss(ClassPriorLoss):
