@@ -29,7 +29,8 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
         reason: Comment at the top of the file, one line.
 
     Raises:
-        ValueError: An alpha out of range, a file that exists or does not end in ``.py``, or a config from which no such config follows.
+        ValueError: An alpha out of range, a file that exists or does not end in ``.py``, or a config from which no such
+            config follows.
     """
     alpha, out = check_alpha(alpha), check_new_config(out)
     cfg = Config.fromfile(config)

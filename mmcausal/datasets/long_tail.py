@@ -15,7 +15,7 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
     the fewest for the other half. Both are rounded like Cao et al., NeurIPS 2019 (arXiv 1906.07413).
 
     Raises:
-        ValueError: Counts below 1, unknown profile, or an imbalance ratio below 1 or so large that a class keeps nothing.
+        ValueError: Arguments below 1, an unknown profile, or an imbalance ratio so large that a class keeps nothing.
 
     >>> long_tailed_counts(500, 5, imbalance_ratio=100)
     [500, 158, 50, 15, 5]

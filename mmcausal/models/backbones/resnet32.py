@@ -52,9 +52,10 @@ class ResNet32(BaseModule):
     out_channels = 128
 
     def __init__(self, in_channels: int = 3, init_cfg: Optional[dict] = None) -> None:
+        check_integer('in_channels', in_channels, 1)
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='normal'))
         self.stem = nn.Sequential(
-            nn.Conv2d(check_integer('in_channels', in_channels, 1), 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+            nn.Conv2d(in_channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
         self.stage1 = _stage(16, 16, blocks=5, stride=1)
         self.stage2 = _stage(16, 32, blocks=5, stride=2)
         self.stage3 = _stage(32, 64, blocks=4, stride=2)
