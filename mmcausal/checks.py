@@ -66,9 +66,10 @@ def check_seed(value: object) -> int:
     Raises:
         ValueError: Not an integer in [0, 2**32).
     """
-    if not is_integer(value) or not 0 <= value < 2**32:  # type: ignore[operator]
-        raise ValueError(f'seed must be an integer in [0, 2**32), but got {value!r}')
-    return int(value)  # type: ignore[call-overload]
+    seed = check_integer('seed', value, 0)
+    if seed >= 2**32:
+        raise ValueError(f'seed must be below 2**32, but got {value!r}')
+    return seed
 
 
 def check_flag(name: str, value: object) -> bool:

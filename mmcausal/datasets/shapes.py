@@ -99,7 +99,7 @@ def shape_classes(num_classes: int) -> List[Tuple[str, str]]:
     Raises:
         ValueError: Fewer than 2 classes, or more than 60, the number of pairs.
     """
-    if check_integer('num_classes', num_classes, 2) > len(TEXTURES) * len(SHAPES):
+    if not is_integer(num_classes) or not 2 <= num_classes <= len(TEXTURES) * len(SHAPES):
         raise ValueError(f'num_classes must be in [2, {len(TEXTURES) * len(SHAPES)}], but got {num_classes!r}')
     pairs = [(max(row / len(TEXTURES), column / len(SHAPES)), texture, shape)
              for row, texture in enumerate(TEXTURES) for column, shape in enumerate(SHAPES)]
