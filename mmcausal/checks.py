@@ -89,7 +89,8 @@ def check_config(name: str, value: _Value, *built: type) -> _Value:
     Raises:
         ValueError: Another value.
     """
-    if not isinstance(value, built) and not (isinstance(value, dict) and 'type' in value):
+    is_config = isinstance(value, dict) and 'type' in value
+    if not is_config and not isinstance(value, built):
         raise ValueError(f'{name} must be a config such as dict(type=...), but got {value!r}')
     return value
 
@@ -100,7 +101,8 @@ def check_path(name: str, value: _Value) -> _Value:
     Raises:
         ValueError: Another value.
     """
-    if not isinstance(value, (str, os.PathLike)):
+    is_path = isinstance(value, (str, os.PathLike))
+    if not is_path:
         raise ValueError(f'{name} must be a path, but got {value!r}')
     return value
 

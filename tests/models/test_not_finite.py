@@ -24,6 +24,8 @@ def test_features_of_another_shape_are_refused_in_both_modes(kind, shape):
         with pytest.raises(ValueError, match=rf'{kind.__name__} needs features \(N, 8\), but got shape \(') as error:
             layer.train(mode)(torch.zeros(shape))
         assert str(shape) in str(error.value) and not layer.observed.any()
+    with pytest.raises(ValueError, match='needs features'):
+        layer.observe(torch.zeros(shape))
 
 
 @pytest.mark.parametrize('name, value', [('weight', math.nan), ('mean_feature', math.inf), ('mean_feature', math.nan),

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mmcausal.checkpoints import check_finite, leave_out
 from mmcausal.models.heads.classifier_head import ClassifierHead
-from mmcausal.models.layers.tde_linear import sum_over_ranks
+from mmcausal.models.layers.observed_linear import sum_over_ranks
 from mmcausal.registry import MODELS
 
 

@@ -1,5 +1,5 @@
 """A head of MMPretrain around any classifier layer."""
-from typing import Dict, Optional, Union
+from typing import Mapping, Optional, Union
 
 from mmpretrain.models import LinearClsHead
 from torch import nn
@@ -9,7 +9,7 @@ from mmcausal.models.tde_support import check_softmax_loss
 from mmcausal.registry import MODELS
 
 
-def _check_host_arguments(arguments: Dict[str, object]) -> None:
+def _check_host_arguments(arguments: Mapping[str, object]) -> None:
     """Raise ``ValueError`` for arguments that the host accepts until the first batch, or for ever."""
     if 'loss' in arguments:
         check_config('loss', arguments['loss'], nn.Module)

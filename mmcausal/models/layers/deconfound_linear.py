@@ -6,7 +6,8 @@ from torch import nn
 
 from mmcausal import functional
 from mmcausal.checks import check_number
-from mmcausal.models.layers.tde_linear import Alpha, Device, TDELinear
+from mmcausal.models.layers.checked_linear import Device
+from mmcausal.models.layers.tde_linear import Alpha, TDELinear
 
 
 class DeconfoundLinear(TDELinear):

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from mmcausal.checks import check_number
 from mmcausal.class_prior import Counts, check_class_counts, log_prior
 from mmcausal.functional import Hyperparameters
-from mmcausal.models.layers.tde_linear import Alpha, Device, TDELinear, sum_over_ranks
+from mmcausal.models.layers.checked_linear import Device
+from mmcausal.models.layers.observed_linear import sum_over_ranks
+from mmcausal.models.layers.tde_linear import Alpha, TDELinear
 
 
 def check_exponent(exponent: object) -> float:

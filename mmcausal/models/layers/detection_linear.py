@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mmcausal import functional
 from mmcausal.checks import check_flag, check_integer
+from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.deconfound_linear import DeconfoundLinear
-from mmcausal.models.layers.tde_linear import Alpha, Device
+from mmcausal.models.layers.tde_linear import Alpha
 
 
 class DetectionDeconfoundLinear(DeconfoundLinear):

@@ -152,7 +152,8 @@ def build_loss(loss: Union[dict, nn.Module]) -> nn.Module:
     Raises:
         ValueError: Neither a module nor a config.
     """
-    if isinstance(check_config('loss', loss, nn.Module), nn.Module):
+    check_config('loss', loss, nn.Module)
+    if isinstance(loss, nn.Module):
         return loss
     from mmcausal.registry import MODELS  # only a config needs MMEngine
     return MODELS.build(loss)
