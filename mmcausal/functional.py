@@ -213,6 +213,7 @@ def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     return normalized_features(x, num_heads, 'cosine')
 
 
+@_full_precision
 def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     """Return the head direction (D,): the mean feature (D,) with each head at unit length, or zero if it is zero.
 
