@@ -30,14 +30,14 @@ TESTS: Dict[str, List[str]] = {
     'mmcausal/functional.py': ['mmcausal/functional.py', 'tests/test_functional.py',
                                'tests/models/test_not_finite.py', 'tests/test_functional_properties.py'],
     f'{LAYERS}/checked_linear.py': ['tests/models/layers/test_checked_linear.py', *LAYER_TESTS],
-    f'{LAYERS}/observed_linear.py': ['tests/models/layers/test_tde_linear.py', *LAYER_TESTS],
-    f'{LAYERS}/tde_linear.py': ['tests/models/layers/test_tde_linear.py', *LAYER_TESTS],
+    f'{LAYERS}/observed_linear.py': ['tests/models/layers/test_observed_linear.py', *LAYER_TESTS],
+    f'{LAYERS}/tde_linear.py': ['tests/models/layers/test_observed_linear.py', *LAYER_TESTS],
     f'{LAYERS}/logits.py': ['tests/models/test_not_finite.py'],
     f'{LAYERS}/deconfound_linear.py': ['tests/models/layers/test_deconfound_linear.py', *LAYER_TESTS],
     f'{LAYERS}/detection_linear.py': ['tests/models/layers/test_detection_linear.py', *LAYER_TESTS,
                                       'tests/models/roi_heads/test_tde_roi_heads.py'],
     f'{LAYERS}/decoupled_linears.py': ['tests/models/layers/test_decoupled_linears.py', *LAYER_TESTS],
-    'mmcausal/hooks/head_direction_hook.py': ['tests/hooks/test_head_direction_hook.py',
+    'mmcausal/hooks/head_direction_hook.py': ['tests/hooks/test_head_direction_log.py', 'tests/hooks/test_head_direction_hook.py',
                                               'tests/hooks/test_diverged_training.py'],
 }
 SKIPPED = 'not ranks and not wrapped and not tools'  # these start processes of their own, without the mutant

@@ -90,7 +90,7 @@ class ObservedLinear(CheckedLinear):
             ValueError: Features of another shape, or a mask of another length.
         """
         self.check_features(x)
-        x, count = x.detach(), self.observed.new_full((1, ), x.shape[0])
+        count = self.observed.new_full((1, ), x.shape[0])
         if mask is not None:
             if mask.shape != x.shape[:1]:
                 raise ValueError(f'mask must have one value for each of {len(x)} samples, but got shape '
