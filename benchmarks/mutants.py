@@ -37,7 +37,8 @@ TESTS: Dict[str, List[str]] = {
     f'{LAYERS}/detection_linear.py': ['tests/models/layers/test_detection_linear.py', *LAYER_TESTS,
                                       'tests/models/roi_heads/test_tde_roi_heads.py'],
     f'{LAYERS}/decoupled_linears.py': ['tests/models/layers/test_decoupled_linears.py', *LAYER_TESTS],
-    'mmcausal/hooks/head_direction_hook.py': ['tests/hooks/test_head_direction_log.py', 'tests/hooks/test_head_direction_hook.py',
+    'mmcausal/hooks/head_direction_hook.py': ['tests/hooks/test_head_direction_log.py',
+                                              'tests/hooks/test_head_direction_hook.py',
                                               'tests/hooks/test_diverged_training.py'],
 }
 SKIPPED = 'not ranks and not wrapped and not tools'  # these start processes of their own, without the mutant

@@ -138,7 +138,7 @@ def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: flo
     if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1]:
         raise ValueError('x and weight must have shapes (N, D) and (C, D) with the same number of channels D, but got '
                          f'{tuple(x.shape)} and {tuple(weight.shape)}')
-    check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
+    check_hyperparameters(x.shape[1], num_heads, tau, gamma, normalizer)
     return _normalize_features(x, num_heads, normalizer), _normalize_weights(weight, num_heads, tau, gamma, normalizer)
 
 
@@ -203,7 +203,6 @@ def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int = 2, tau: floa
     return _logits(*_normalize(x, weight, num_heads, tau, gamma, normalizer))
 
 
-@_full_precision
 def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     """Divide each head of x (..., D) by its length; a head that is zero stays zero.
 

@@ -2,6 +2,7 @@
 import inspect
 import itertools
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -223,7 +224,7 @@ def test_every_function_checks_its_hyperparameters(change, words):
         parameters = inspect.signature(function).parameters if name[0].islower() else {}
         if set(change) <= set(parameters) and name != 'check_hyperparameters':
             given = {key: value for key, value in arguments.items() if key in parameters}
-            with pytest.raises(ValueError, match=words):
+            with pytest.raises(ValueError, match=f'^{words}'):
                 function(**given, **change)
             checked.add(name)
     assert {'deconfounded_logits', 'head_effect', 'effects', 'total_direct_effect', 'folded_weight'} <= checked or set(
@@ -276,4 +277,19 @@ def test_no_autocast_inside():
         assert torch.equal(functional.folded_weight(weight=weight, mean_feature=mean, alpha=1.), full)
         assert torch.equal(functional.mean_cosine(x, mean), cosine)
         assert (x @ weight.t()).dtype == torch.bfloat16  # autocast goes on
-    assert functional.unit_heads(torch.ones(2, 4, device='meta')).device.type == 'meta'
+
+
+def test_autocast_is_that_of_the_tensors_device(monkeypatch):
+    devices = []
+    monkeypatch.setattr(functional, '_without_autocast', lambda device: devices.append(device.type) or nullcontext())
+    functional.unit_heads(torch.ones(2, 4, device='meta'))
+    functional.unit_heads(num_heads=1, x=torch.ones(2, 4, device='meta'))
+    assert set(devices) == {'meta'}
+    with pytest.raises(TypeError, match='missing 1 required positional argument'):
+        functional.unit_heads(num_heads=1)
+
+
+@pytest.mark.filterwarnings('ignore')  # there may be no such device
+@pytest.mark.parametrize('device, has_autocast', [('cpu', True), ('cuda', True), ('meta', False)])
+def test_devices_with_autocast(device, has_autocast):
+    assert isinstance(functional._without_autocast(torch.device(device)), torch.autocast) == has_autocast

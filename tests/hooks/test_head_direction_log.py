@@ -123,7 +123,8 @@ def test_the_warning_is_for_a_worse_tde_alone(tmp_path, tde, total, warns):
 
 def test_recording_starts_with_an_evaluation_and_ends_with_it(tmp_path):
     layer, hook = trained_layer(alpha=1.), HeadDirectionHook()
-    for before, after in ((hook.before_val_epoch, hook.after_val_epoch), (hook.before_test_epoch, hook.after_test_epoch)):
+    for before, after in ((hook.before_val_epoch, hook.after_val_epoch),
+                          (hook.before_test_epoch, hook.after_test_epoch)):
         before(runner_of(layer))
         before(runner_of(layer))  # the last one was interrupted
         assert len(layer._forward_hooks) == 1

@@ -45,7 +45,7 @@ def test_cosines_that_are_not_positive_have_no_auto_alpha(sign, words):
     layer.update_direction(0.95)  # the mean feature keeps its direction
     assert float(layer.mean_cosine) == pytest.approx(0.95 + 0.05 * sign)
     layer.mean_cosine.fill_(sign)
-    with pytest.raises(RuntimeError, match=f"alpha='auto' needs a positive mean cosine .* {words}.*; set alpha to a num"):
+    with pytest.raises(RuntimeError, match=f"'auto' needs a positive mean cosine .* {words}.*; set alpha to a number"):
         layer.eval()(x)
     layer.alpha = 0.5
     assert layer(x).isfinite().all()
