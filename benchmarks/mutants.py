@@ -41,7 +41,7 @@ TESTS: Dict[str, List[str]] = {
                                               'tests/hooks/test_head_direction_hook.py',
                                               'tests/hooks/test_diverged_training.py'],
 }
-SKIPPED = 'not ranks and not wrapped and not tools'  # these start processes of their own, without the mutant
+SKIPPED = 'not ranks and not wrapped_model and not tools'  # these start processes of their own, without the mutant
 COMPARISONS = {ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE),
                ast.GtE: (ast.Gt, ast.Lt), ast.Eq: (ast.NotEq, ), ast.NotEq: (ast.Eq, ), ast.Is: (ast.IsNot, ),
                ast.IsNot: (ast.Is, ), ast.In: (ast.NotIn, ), ast.NotIn: (ast.In, )}

@@ -267,7 +267,6 @@ def effects(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2,
     return _logits(features, weights), _counterfactual(features, weights, mean_feature)
 
 
-@_full_precision
 def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2,
                         tau: float = 16., gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
     """Compute the Total Direct Effect (Eq. 8): the total effect less ``alpha`` times the effect of the head direction.

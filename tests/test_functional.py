@@ -168,7 +168,7 @@ def test_bad_tensors_and_momentum():
     with pytest.raises(ValueError, match='same number of channels'):
         functional.deconfounded_logits(x, weight[:, :4])
     for momentum in (1., -0.1, math.nan):
-        with pytest.raises(ValueError, match='momentum must be a number in'):
+        with pytest.raises(ValueError, match='^momentum must be a number in'):
             functional.update_moving_average(mean, mean, momentum)
     for classes, background in ((1, 0), (5, 5), (5, -6)):
         with pytest.raises(ValueError, match='background must be'):
@@ -180,9 +180,9 @@ def test_bad_tensors_and_momentum():
         with pytest.raises(ValueError, match='mean_feature must have one value for each of 8 channels'):
             functional.mean_cosine(x, bad, num_heads=1)
     for alpha in (math.nan, math.inf, '1.5', True):
-        with pytest.raises(ValueError, match='alpha must be a finite number'):
+        with pytest.raises(ValueError, match='^alpha must be a finite number'):
             functional.total_direct_effect(x, weight, mean, alpha)
-        with pytest.raises(ValueError, match='alpha must be a finite number'):
+        with pytest.raises(ValueError, match='^alpha must be a finite number'):
             functional.folded_weight(weight, mean, alpha)
     with pytest.raises(ValueError, match='one shape'):
         functional.background_exempt(torch.zeros(2, 3), torch.zeros(2, 4))
