@@ -194,3 +194,44 @@ def test_an_unknown_reduction_and_weights_of_another_shape():
         loss(logits, labels, weight=torch.ones(3, 1))
     with pytest.raises(ValueError, match=r'needs one label for each image, but got labels of shape \(3, 4\)'):
         loss(logits, logits.softmax(-1))
+
+
+@pytest.mark.parametrize('value', [None, True, -1, 1.5, []])
+def test_tde_needs_a_model_and_a_name(value):
+    model = torch.nn.Sequential(torch.nn.Linear(8, 3))
+    for function in (models.check_tde, lambda *args: models.enable_tde(args[0], 0.5, args[1]),
+                     models.DeployedClassifier):
+        for arguments in ((model, value), (value, '0')):
+            with pytest.raises(ValueError, match='TDE needs a model and the name of its classifier, but got'):
+                function(*arguments)
+    with pytest.raises(ValueError, match='has no roi_head'):
+        models.enable_detector_tde(value, 0.5)
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(classifier='alpha'), "classifier must be a dict of the arguments of the layer, but got 'alpha'"),
+    (dict(classifier=[]), r'classifier must be a dict .*, but got \[\]'),
+    (dict(bbox_head='Shared2FCBBoxHead'), "bbox_head must be a config .*, but got 'Shared2FCBBoxHead'"),
+    (dict(bbox_head=[dict(type='mmdet.Shared2FCBBoxHead'), 3]), 'bbox_head must be a config .*, but got 3'),
+    (dict(bbox_head=[]), r'needs a bbox_head, .*, but got \[\]'),
+])
+def test_wrong_arguments_of_roi_heads(change, words):
+    arguments = dict(dict(bbox_head=dict(type='mmdet.Shared2FCBBoxHead')), **change)
+    with pytest.raises(ValueError, match=words):
+        models.TDEStandardRoIHead(**arguments)
+
+
+class OneLabel(TwoClasses):
+    def __init__(self, label):
+        self.label = label
+
+    def get_data_info(self, index):
+        return dict(gt_label=self.label if index == 3 else index % 2)
+
+
+@pytest.mark.parametrize('label', [-1, 2, 7])
+def test_labels_beyond_the_class_names_are_not_counted(label):
+    for function in (datasets.drawn_class_counts, datasets.ClassPowerSampler, datasets.TwoBranchSampler):
+        with pytest.raises(ValueError, match=rf'labels must be in \[0, 2\), one for each class name, but got {label}'):
+            function(OneLabel(label))
+    assert datasets.drawn_class_counts(OneLabel(1)) == [3, 3]

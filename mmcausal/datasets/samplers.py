@@ -8,7 +8,7 @@ from torch.utils.data import Sampler
 
 from mmcausal.checks import check_number, check_seed
 from mmcausal.class_prior import class_probabilities
-from mmcausal.datasets.class_counts import classes_of, image_labels
+from mmcausal.datasets.class_counts import checked_labels, classes_of, image_labels
 from mmcausal.registry import DATA_SAMPLERS
 
 
@@ -47,8 +47,10 @@ class ClassPowerSampler(Sampler):
     def __init__(self, dataset: BaseDataset, power: float = 0., seed: Optional[int] = None) -> None:
         self.power = check_number('power', power, '(-inf, inf)')
         self.rank, self.world_size = get_dist_info()
-        self.labels = torch.tensor(labels_of(dataset))
-        self.class_counts = self.labels.bincount(minlength=len(classes_of(dataset) or []))
+        labels, classes = labels_of(dataset), classes_of(dataset)
+        num_classes = max(labels) + 1 if classes is None else len(classes)
+        self.labels = torch.from_numpy(checked_labels(labels, num_classes))
+        self.class_counts = self.labels.bincount(minlength=num_classes)
         class_probabilities(self.class_counts, power)  # refuses a class without an image
         self.seed = sync_random_seed() if seed is None else check_seed(seed)
         self.epoch = 0
