@@ -17,6 +17,15 @@ def shapes_of(state: Mapping[str, Tensor], prefix: str = '', suffix: str = '') -
             if name.startswith(prefix) and name.endswith(suffix)}
 
 
+def check_finite(entries: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError`` if a value of some entries of a checkpoint is nan or infinite."""
+    for name, value in entries.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            number = value.numel() - int(value.isfinite().sum())
+            raise ValueError(f'a checkpoint must have finite values, but {number} of {value.numel()} in {name} are nan '
+                             'or infinite: its training diverged, or the file is damaged')
+
+
 def leave_out(state: Dict[str, Tensor], prefix: str) -> None:
     """Remove the entries that start with ``prefix``."""
     for name in [name for name in state if name.startswith(prefix)]:

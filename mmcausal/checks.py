@@ -1,10 +1,12 @@
 """Checks of arguments. Each returns its value, or raises a ``ValueError`` that names the value and the demand."""
 import difflib
 import math
+import os
 from numbers import Integral, Real
 from typing import Collection, Iterable, TypeVar
 
 _Name = TypeVar('_Name', bound=str)
+_Value = TypeVar('_Value')
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -58,12 +60,59 @@ def check_integer(name: str, value: object, low: int) -> int:
     return int(value)  # type: ignore[call-overload]
 
 
+def check_seed(value: object) -> int:
+    """Return ``value`` as an ``int`` if it seeds the generators of NumPy and PyTorch alike.
+
+    Raises:
+        ValueError: Not an integer in [0, 2**32).
+    """
+    seed = check_integer('seed', value, 0)
+    if seed >= 2**32:
+        raise ValueError(f'seed must be below 2**32, but got {value!r}')
+    return seed
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return ``value`` if it is a boolean: texts such as ``'False'`` would count as true.
+
+    Raises:
+        ValueError: Another value.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f'{name} must be True or False, but got {value!r}')
+    return value
+
+
+def check_config(name: str, value: _Value, *built: type) -> _Value:
+    """Return ``value`` if it is a config of MMEngine, a dict with a ``type``, or an instance of a type in ``built``.
+
+    Raises:
+        ValueError: Another value.
+    """
+    is_config = isinstance(value, dict) and 'type' in value
+    if not is_config and not isinstance(value, built):
+        raise ValueError(f'{name} must be a config such as dict(type=...), but got {value!r}')
+    return value
+
+
+def check_path(name: str, value: _Value) -> _Value:
+    """Return ``value`` if it is the path of a file or folder.
+
+    Raises:
+        ValueError: Another value.
+    """
+    is_path = isinstance(value, (str, os.PathLike))
+    if not is_path:
+        raise ValueError(f'{name} must be a path, but got {value!r}')
+    return value
+
+
 def check_choice(name: str, value: _Name, choices: Collection[str]) -> _Name:
     """Return ``value`` if it is one of ``choices``.
 
     Raises:
         ValueError: Another value.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f'{name} must be one of {sorted(choices)}, but got {value!r}')
     return value

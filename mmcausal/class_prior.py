@@ -8,12 +8,12 @@ Formulas that divide by a class count, or take its logarithm, are undefined for 
 :func:`check_class_counts` refuses such classes by name.
 """
 import math
-from typing import List, Optional, Protocol, Sequence, Union, runtime_checkable
+from typing import Optional, Protocol, Sequence, Union, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from mmcausal.checks import check_number
+from mmcausal.checks import check_number, is_number
 
 __all__ = [
     'TakesClassCounts', 'check_class_counts', 'class_probabilities', 'effective_number_weights',
@@ -34,21 +34,30 @@ class TakesClassCounts(Protocol):
         """Set the training samples of each of the C classes."""
 
 
-def check_class_counts(counts: Counts, num_classes: Optional[int] = None) -> Tensor:
+def check_class_counts(counts: Counts, num_classes: Optional[int] = None, fewest: int = 1) -> Tensor:
     """Return the counts as a float64 tensor (C,).
 
+    Args:
+        counts: Counts to check, at least one.
+        num_classes: C, by default any.
+        fewest: Fewest samples of a class; 0 allows classes without.
+
     Raises:
-        ValueError: Another number of classes than ``num_classes``, or a class without a training sample.
+        ValueError: Counts that are not a finite number for each class, another number of classes than ``num_classes``,
+            or a class with fewer samples.
     """
-    checked = torch.as_tensor(counts, dtype=torch.float64)
-    if checked.dim() != 1 or num_classes not in (None, len(checked)):
-        raise ValueError(f'class counts must be one number for each of {num_classes or "C"} classes, but got shape '
-                         f'{tuple(checked.shape)}')
-    empty: List[int] = torch.nonzero(~(checked >= 1)).flatten().tolist()
-    if empty:
-        raise ValueError(f'every class needs a training sample, but {len(empty)} of {len(checked)} classes have none, '
-                         f'e.g. class {empty[0]} with count {checked[empty[0]]:g}')
-    return checked
+    values = counts.tolist() if hasattr(counts, 'tolist') else counts
+    if not isinstance(values, (list, tuple)) or not values or not all(map(is_number, values)):
+        raise ValueError(f'class counts must be one finite number for each class, but got {counts!r}')
+    if num_classes not in (None, len(values)):
+        raise ValueError(f'class counts must be one number for each of {num_classes} classes, but got {len(values)}')
+    lacking = [label for label, count in enumerate(values) if count < fewest]
+    if lacking and fewest:
+        raise ValueError(f'every class needs a training sample, but {len(lacking)} of {len(values)} classes have none, '
+                         f'e.g. class {lacking[0]} with count {values[lacking[0]]:g}')
+    if lacking:
+        raise ValueError(f'class counts must not be negative, but class {lacking[0]} has {values[lacking[0]]:g}')
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def log_prior(counts: Counts) -> Tensor:
@@ -69,7 +78,7 @@ def class_probabilities(counts: Counts, power: float) -> Tensor:
     >>> class_probabilities([1, 9], power=0.5)
     tensor([0.2500, 0.7500], dtype=torch.float64)
     """
-    return (check_class_counts(counts).log() * power).softmax(-1)
+    return (check_class_counts(counts).log() * check_number('power', power, '(-inf, inf)')).softmax(-1)
 
 
 def effective_number_weights(counts: Counts, beta: float) -> Tensor:

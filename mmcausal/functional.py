@@ -22,13 +22,14 @@ steps of 1/16.
 """
 import contextlib
 import functools
+import inspect
 import math
 from typing import Any, Callable, ContextManager, Dict, NamedTuple, Tuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from mmcausal.checks import check_choice, check_integer, check_number
+from mmcausal.checks import check_choice, check_integer, check_number, is_integer
 
 __all__ = [
     'NORMALIZERS', 'Hyperparameters', 'Normalizer', 'background_exempt', 'check_hyperparameters',
@@ -41,8 +42,14 @@ _Value = TypeVar('_Value')
 
 
 def _length(v: Tensor) -> Tensor:
-    """Return the Euclidean length over the last dimension, which is kept; the gradient at zero is zero."""
-    return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    """Return the Euclidean length over the last dimension, which is kept; the gradient at zero is zero.
+
+    The squares of values beyond 1e19 or below 1e-19 are not in the range of float32, so they are those of ``v`` over
+    its largest value.
+    """
+    largest = v.detach().abs().amax(-1, keepdim=True)
+    largest = largest.masked_fill(largest == 0, 1)
+    return torch.linalg.vector_norm(v / largest, dim=-1, keepdim=True) * largest
 
 
 class Normalizer(NamedTuple):
@@ -82,7 +89,7 @@ def check_hyperparameters(channels: int, num_heads: int, tau: float, gamma: floa
 
 def _check_num_heads(channels: int, num_heads: int) -> None:
     check_integer('num_heads', num_heads, 1)
-    if channels % num_heads:
+    if not channels or channels % num_heads:
         raise ValueError(f'num_heads must divide the number of feature channels, but {channels} channels do not split '
                          f'into {num_heads} equal heads')
 
@@ -92,18 +99,25 @@ def _without_autocast(device: torch.device) -> ContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if has_autocast else contextlib.nullcontext()
 
 
+def _upcast(value: _Value) -> _Value:
+    if not isinstance(value, Tensor):
+        return value
+    return cast(_Value, value.to(torch.promote_types(value.dtype, torch.float32)))
+
+
 def _full_precision(function: _Function) -> _Function:
     """Run ``function`` in at least float32, whatever autocast or half-precision inputs ask for."""
-
-    def upcast(value: _Value) -> _Value:
-        if not isinstance(value, Tensor):
-            return value
-        return cast(_Value, value.to(torch.promote_types(value.dtype, torch.float32)))
+    names = tuple(inspect.signature(function).parameters)
+    tensors = [name for name in names if function.__annotations__[name] is Tensor]
 
     @functools.wraps(function)
-    def wrapper(first: Tensor, *args: Any, **kwargs: Any) -> Any:
-        with _without_autocast(first.device):
-            return function(upcast(first), *map(upcast, args), **{k: upcast(v) for k, v in kwargs.items()})
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        given = {**dict(zip(names, args)), **kwargs}
+        for name in tensors:
+            if name in given and not isinstance(given[name], Tensor):
+                raise ValueError(f'{name} must be a tensor, but got {given[name]!r}')
+        with _without_autocast(given[tensors[0]].device if tensors[0] in given else torch.device('cpu')):
+            return function(*map(_upcast, args), **{name: _upcast(value) for name, value in kwargs.items()})
 
     return cast(_Function, wrapper)
 
@@ -121,10 +135,10 @@ def _divide(v: Tensor, norm: Tensor) -> Tensor:
 def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: float,
                normalizer: str) -> Tuple[Tensor, Tensor]:
     """Return features (N, K, D/K) and scaled weights (C, K, D/K), each divided by its part of the normaliser."""
-    if x.shape[-1] != weight.shape[-1]:
-        raise ValueError(f'x and weight must have the same number of channels, but got {tuple(x.shape)} and '
-                         f'{tuple(weight.shape)}')
-    check_hyperparameters(weight.shape[-1], num_heads, tau, gamma, normalizer)
+    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError('x and weight must have shapes (N, D) and (C, D) with the same number of channels D, but got '
+                         f'{tuple(x.shape)} and {tuple(weight.shape)}')
+    check_hyperparameters(x.shape[1], num_heads, tau, gamma, normalizer)
     return _normalize_features(x, num_heads, normalizer), _normalize_weights(weight, num_heads, tau, gamma, normalizer)
 
 
@@ -189,7 +203,6 @@ def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int = 2, tau: floa
     return _logits(*_normalize(x, weight, num_heads, tau, gamma, normalizer))
 
 
-@_full_precision
 def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     """Divide each head of x (..., D) by its length; a head that is zero stays zero.
 
@@ -199,6 +212,7 @@ def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     return normalized_features(x, num_heads, 'cosine')
 
 
+@_full_precision
 def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     """Return the head direction (D,): the mean feature (D,) with each head at unit length, or zero if it is zero.
 
@@ -253,7 +267,6 @@ def effects(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2,
     return _logits(features, weights), _counterfactual(features, weights, mean_feature)
 
 
-@_full_precision
 def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2,
                         tau: float = 16., gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
     """Compute the Total Direct Effect (Eq. 8): the total effect less ``alpha`` times the effect of the head direction.
@@ -331,9 +344,9 @@ def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) 
     if logits.shape != tde_logits.shape:
         raise ValueError(f'logits and tde_logits must have one shape, but got {tuple(logits.shape)} and '
                          f'{tuple(tde_logits.shape)}')
-    classes = logits.shape[-1]
-    if classes < 2 or not -classes <= background < classes:
-        raise ValueError(f'background must be the index of one of at least two classes, but got {background} of '
+    classes = logits.shape[-1] if logits.dim() else 0
+    if classes < 2 or not is_integer(background) or not -classes <= background < classes:
+        raise ValueError(f'background must be the index of one of at least two classes, but got {background!r} of '
                          f'{classes}')
     is_background = torch.arange(classes, device=logits.device) == background % classes
     log_p = logits.log_softmax(-1)
@@ -356,4 +369,7 @@ def update_moving_average(mean_feature: Tensor, batch_mean: Tensor, momentum: fl
     tensor([0.7500, 0.2500])
     """
     check_number('momentum', momentum, '[0, 1)')
+    if mean_feature.shape != batch_mean.shape:
+        raise ValueError(f'mean_feature and batch_mean must have one shape, but got {tuple(mean_feature.shape)} and '
+                         f'{tuple(batch_mean.shape)}')
     return momentum * mean_feature + (1 - momentum) * batch_mean

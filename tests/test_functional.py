@@ -1,6 +1,8 @@
 """The equations of the paper against loops over floats."""
+import inspect
 import itertools
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -166,7 +168,7 @@ def test_bad_tensors_and_momentum():
     with pytest.raises(ValueError, match='same number of channels'):
         functional.deconfounded_logits(x, weight[:, :4])
     for momentum in (1., -0.1, math.nan):
-        with pytest.raises(ValueError, match='momentum must be a number in'):
+        with pytest.raises(ValueError, match='^momentum must be a number in'):
             functional.update_moving_average(mean, mean, momentum)
     for classes, background in ((1, 0), (5, 5), (5, -6)):
         with pytest.raises(ValueError, match='background must be'):
@@ -178,9 +180,116 @@ def test_bad_tensors_and_momentum():
         with pytest.raises(ValueError, match='mean_feature must have one value for each of 8 channels'):
             functional.mean_cosine(x, bad, num_heads=1)
     for alpha in (math.nan, math.inf, '1.5', True):
-        with pytest.raises(ValueError, match='alpha must be a finite number'):
+        with pytest.raises(ValueError, match='^alpha must be a finite number'):
             functional.total_direct_effect(x, weight, mean, alpha)
-        with pytest.raises(ValueError, match='alpha must be a finite number'):
+        with pytest.raises(ValueError, match='^alpha must be a finite number'):
             functional.folded_weight(weight, mean, alpha)
     with pytest.raises(ValueError, match='one shape'):
         functional.background_exempt(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_default_arguments_are_the_papers():
+    assert functional.Hyperparameters() == (2, 16., 1 / 32, 'deconfound')
+    defaults = functional.Hyperparameters()._asdict()
+    for name in functional.__all__:
+        if name[0].islower():
+            parameters = inspect.signature(getattr(functional, name)).parameters
+            for argument, default in defaults.items():
+                given = parameters[argument].default if argument in parameters else default
+                assert given == default or name == 'check_hyperparameters'
+    assert inspect.signature(functional.background_exempt).parameters['background'].default == -1
+
+
+def test_acting_hyperparameters_of_each_normalizer():
+    assert {name: each.parameters for name, each in functional.NORMALIZERS.items()} == dict(
+        linear=('num_heads', ), cosine=('num_heads', 'tau'), capsule=('num_heads', 'tau'),
+        deconfound=('num_heads', 'tau', 'gamma'))
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(num_heads=True), 'num_heads must be an integer of at least 1, but got True'),
+    (dict(num_heads=2.), 'num_heads must be an integer of at least 1, but got 2.0'),
+    (dict(num_heads=3), 'num_heads must divide the number of feature channels, but 8 channels'),
+    (dict(tau=0), r'tau must be a number in \(0, inf\), but got 0'),
+    (dict(tau=math.inf), r'tau must be a number in \(0, inf\), but got inf'),
+    (dict(gamma=math.nan), r'gamma must be a number in \[0, inf\), but got nan'),
+    (dict(normalizer=None), 'normalizer must be one of .*, but got None'),
+])
+def test_every_function_checks_its_hyperparameters(change, words):
+    x, weight, mean = make()
+    arguments = dict(x=x, weight=weight, mean_feature=mean, alpha=1.)
+    checked = set()
+    for name in functional.__all__:
+        function = getattr(functional, name)
+        parameters = inspect.signature(function).parameters if name[0].islower() else {}
+        if set(change) <= set(parameters) and name != 'check_hyperparameters':
+            given = {key: value for key, value in arguments.items() if key in parameters}
+            with pytest.raises(ValueError, match=f'^{words}'):
+                function(**given, **change)
+            checked.add(name)
+    assert {'deconfounded_logits', 'head_effect', 'effects', 'total_direct_effect', 'folded_weight'} <= checked or set(
+        change) <= {'num_heads', 'normalizer'} and 'normalized_features' in checked
+
+
+def test_no_channels_are_no_heads():
+    with pytest.raises(ValueError, match='0 channels do not split into 2 equal heads'):
+        functional.unit_heads(torch.zeros(3, 0))
+
+
+@pytest.mark.parametrize('name', [name for name in functional.__all__ if name[0].islower()])
+def test_lists_and_arrays_are_no_tensors(name):
+    function = getattr(functional, name)
+    tensors = [argument for argument, parameter in inspect.signature(function).parameters.items()
+               if parameter.annotation is torch.Tensor]
+    given = dict(x=torch.ones(2, 8), weight=torch.ones(3, 8), mean_feature=torch.ones(8), batch_mean=torch.ones(8),
+                 logits=torch.ones(2, 3), tde_logits=torch.ones(2, 3), alpha=1., momentum=0.5)
+    given = {key: value for key, value in given.items() if key in inspect.signature(function).parameters}
+    assert tensors or name == 'check_hyperparameters'
+    for argument in tensors:
+        with pytest.raises(ValueError, match=rf'{argument} must be a tensor, but got \[\[1.0\]\]'):
+            function(**{**given, argument: [[1.]]})
+
+
+@pytest.mark.parametrize('shapes', [((8, ), (3, 8)), ((2, 5, 8), (3, 8)), ((2, 8), (8, )), ((2, 8), (1, 3, 8)),
+                                    ((2, 8), (3, 4))])
+def test_features_and_weights_are_matrices(shapes):
+    x, weight = (torch.ones(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r'must have shapes \(N, D\) and \(C, D\) .*, but got') as error:
+        functional.total_direct_effect(x, weight, torch.ones(8), 1.)
+    assert all(str(shape) in str(error.value) for shape in shapes)
+
+
+def test_background_and_average_of_other_kinds():
+    for background in (True, 1.5, None, '1'):
+        with pytest.raises(ValueError, match=f'background must be .*, but got {background!r} of 3'):
+            functional.background_exempt(torch.zeros(2, 3), torch.zeros(2, 3), background)
+    with pytest.raises(ValueError, match='at least two classes, but got -1 of 0'):
+        functional.background_exempt(torch.tensor(1.), torch.tensor(1.))
+    with pytest.raises(ValueError, match=r'must have one shape, but got \(8,\) and \(1,\)'):
+        functional.update_moving_average(torch.zeros(8), torch.zeros(1), 0.9)
+
+
+def test_no_autocast_inside():
+    x, weight, mean = make()
+    full, cosine = functional.folded_weight(weight, mean, 1.), functional.mean_cosine(x, mean)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(functional.folded_weight(weight, mean, 1.), full)
+        assert torch.equal(functional.folded_weight(weight=weight, mean_feature=mean, alpha=1.), full)
+        assert torch.equal(functional.mean_cosine(x, mean), cosine)
+        assert (x @ weight.t()).dtype == torch.bfloat16  # autocast goes on
+
+
+def test_autocast_is_that_of_the_tensors_device(monkeypatch):
+    devices = []
+    monkeypatch.setattr(functional, '_without_autocast', lambda device: devices.append(device.type) or nullcontext())
+    functional.unit_heads(torch.ones(2, 4, device='meta'))
+    functional.unit_heads(num_heads=1, x=torch.ones(2, 4, device='meta'))
+    assert set(devices) == {'meta'}
+    with pytest.raises(TypeError, match='missing 1 required positional argument'):
+        functional.unit_heads(num_heads=1)
+
+
+@pytest.mark.filterwarnings('ignore')  # there may be no such device
+@pytest.mark.parametrize('device, has_autocast', [('cpu', True), ('cuda', True), ('meta', False)])
+def test_devices_with_autocast(device, has_autocast):
+    assert isinstance(functional._without_autocast(torch.device(device)), torch.autocast) == has_autocast

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
-from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear
+from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, check_alpha
 
 WRAPPERS = ('TDEClassifierTTA', 'TDEDetectorTTA')
 
@@ -29,9 +29,10 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
         reason: Comment at the top of the file, one line.
 
     Raises:
-        ValueError: A file that exists or does not end in ``.py``, or a config from which no such config follows.
+        ValueError: An alpha out of range, a file that exists or does not end in ``.py``, or a config from which no such
+            config follows.
     """
-    out = check_new_config(out)
+    alpha, out = check_alpha(alpha), check_new_config(out)
     cfg = Config.fromfile(config)
     if not isinstance(cfg.model['type'], str):
         raise ValueError(f'{config} must name its types as text, to be inherited from, but is a config of pure Python '

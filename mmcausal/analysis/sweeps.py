@@ -60,11 +60,14 @@ def sweep_corrections(layer: TDELinear, features: Array, labels: Array, correcti
         :class:`ShotAccuracy`.
 
     Raises:
-        ValueError: A value out of range, a correction that the layer already applies, or logit adjustment with a class
+        ValueError: Another number of labels than features, features that are not finite, a value out of range, a
+            correction that the layer already applies, or logit adjustment with a class
             that has no training image.
         RuntimeError: An alpha above 0 for a layer without a head direction.
     """
     labels = np.asarray(labels)
+    if labels.shape != (len(features), ):
+        raise ValueError(f'labels must be one for each of {len(features)} features, but got shape {labels.shape}')
     corrections = [check_correction(layer, correction) for correction in corrections]
     adjusts = any(correction.tau for correction in corrections)
     counts = check_class_counts(metric.counts().tolist(), layer.out_features) if adjusts else None
@@ -142,8 +145,16 @@ def _as_number(layer: TDELinear, alpha: Alpha) -> float:
 
 
 def _chunks(layer: TDELinear, features: Array) -> Iterator[Tuple[slice, Tensor]]:
-    """Yield slices of features (N, D) and their content, on the layer's device."""
+    """Yield slices of features (N, D) and their content, on the layer's device.
+
+    Raises:
+        ValueError: A feature that is not finite.
+    """
     for start in range(0, len(features), CHUNK):
         rows = slice(start, start + CHUNK)
         # A copy, because PyTorch warns of read-only arrays mapped from disk
-        yield rows, torch.tensor(np.asarray(features[rows], dtype=np.float32), device=layer.weight.device)
+        chunk = torch.tensor(np.asarray(features[rows], dtype=np.float32), device=layer.weight.device)
+        if not chunk.isfinite().all():
+            raise ValueError(f'features must be finite, but some of images {start} to {start + len(chunk) - 1} are nan '
+                             'or infinite')
+        yield rows, chunk

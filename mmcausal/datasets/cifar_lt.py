@@ -3,7 +3,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.fileio import exists, join_path
 
-from mmcausal.checks import check_choice, check_integer
+from mmcausal.checks import check_choice, check_integer, check_seed
 from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
@@ -55,25 +55,26 @@ class LongTailedCIFAR(CountedMixin, CIFAR10):
                  metainfo: Optional[dict] = None,
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         check_choice('split', split, SPLITS)
-        check_integer('seed', seed, 0)  # without a seed, the splits would draw different images
+        self.seed = check_seed(seed)  # without a seed, the splits would draw different images
         if check_integer('val_per_class', val_per_class, 0) >= self.images_per_class:
             raise ValueError(f'val_per_class must be in [0, {self.images_per_class}), but got {val_per_class!r}')
         if split == 'val' and not val_per_class:
             raise ValueError(f"split='val' needs val_per_class of at least 1, but got {val_per_class!r}")
         self.class_counts = long_tailed_counts(self.images_per_class - val_per_class, len(self.METAINFO['classes']),
                                                imbalance_ratio, profile)
-        self.seed = seed
         self.is_training_split = split == 'train'
         self.skip_counts, self.keep_counts = [0] * len(self.class_counts), self.class_counts
         if split == 'val':  # these images follow the training images, so that the splits are disjoint
             self.skip_counts, self.keep_counts = self.class_counts, [val_per_class] * len(self.class_counts)
-        self.train_list, self.test_list = self._lists_with_md5(md5 or {})
+        self.train_list, self.test_list = self._lists_with_md5({} if md5 is None else md5)
         super().__init__(split='test' if split == 'test' else 'train',  # the host's file names
                          metainfo={**(metainfo or {}), 'class_counts': self.class_counts}, **kwargs)
 
     def _lists_with_md5(self, md5: Dict[str, Optional[str]]) -> List[List[list]]:
         """Return the host's training and test file lists, with the md5 sums of the user."""
         official = dict(self.train_list + self.test_list)
+        if not isinstance(md5, dict):
+            raise ValueError(f'md5 must be a dict of md5 sums by file name, but got {md5!r}')
         unknown = sorted(set(md5) - set(official))
         if unknown:
             raise ValueError(f'md5 must have file names among {sorted(official)}, but got {unknown}')

@@ -133,7 +133,7 @@ def drawn_class_counts(dataset: Wrapper) -> List[int]:
 
     Raises:
         UncountableError: Data without class names or labels.
-        ValueError: Members of a concatenation with different classes.
+        ValueError: Members of a concatenation with different classes, or a label that is none of a class.
     """
     classes = classes_of(dataset)
     if classes is None:
@@ -141,4 +141,13 @@ def drawn_class_counts(dataset: Wrapper) -> List[int]:
                                f'{type(dataset).__name__} has none')
     dataset = without_repeats(dataset, (RepeatDataset, ))
     labels = [label for index in range(len(dataset)) for label in image_labels(dataset, index)]
-    return np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(classes)).tolist()
+    return np.bincount(checked_labels(labels, len(classes)), minlength=len(classes)).tolist()
+
+
+def checked_labels(labels: Sequence[int], num_classes: int) -> np.ndarray:
+    """Return labels (N,) as an array; raise ``ValueError`` for one outside [0, num_classes)."""
+    array = np.asarray(labels, dtype=np.int64)
+    wrong = array[(array < 0) | (array >= num_classes)]
+    if len(wrong):
+        raise ValueError(f'labels must be in [0, {num_classes}), one for each class name, but got {wrong[0]}')
+    return array

@@ -3,7 +3,7 @@ from typing import List, Optional, Sequence, Union
 
 import numpy as np
 
-from mmcausal.checks import check_choice
+from mmcausal.checks import check_choice, check_seed
 from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
@@ -43,7 +43,7 @@ class LongTailedDigits(CountedMixin, BaseDataset):
                  metainfo: Optional[dict] = None,
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         self.split = check_choice('split', split, self.RANKS)
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.is_training_split = split == 'train'
         self.class_counts = long_tailed_counts(len(self.RANKS['train']), 10, imbalance_ratio, profile)
         metainfo = {**(metainfo or {}), 'class_counts': self.class_counts}

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
 
-from mmcausal.checks import check_choice, check_integer, check_number, did_you_mean
+from mmcausal.checks import check_choice, check_integer, check_number, check_path, check_seed, did_you_mean
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.datasets.long_tail import long_tailed_indices
 from mmcausal.hosts import require_host
@@ -108,13 +108,15 @@ class ImageFolder(CheckedImages):
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         self.split = check_choice('split', split, SPLITS)
         self.is_training_split = split == 'train'
-        self.train_folder = train_folder
+        check_path('data_root', data_root)
+        check_path('folder', '' if folder is None else folder)
+        self.train_folder = check_path('train_folder', train_folder)
         self.val_per_class = check_integer('val_per_class', val_per_class, 0)
         self.val_fraction = check_number('val_fraction', val_fraction, '[0, 1)')
         if val_per_class and val_fraction:
             raise ValueError('val_per_class and val_fraction are two ways to say one number, but got '
                              f'{val_per_class} and {val_fraction}')
-        self.seed = check_integer('seed', seed, 0)
+        self.seed = check_seed(seed)
         self.holds_out = bool(val_per_class or val_fraction)
         self.is_from_training_folder = split == 'train' or (split == 'val' and self.holds_out)
         if self.is_from_training_folder and folder not in (None, train_folder):

@@ -7,6 +7,7 @@ from typing import Any, List, Optional, Sequence, Union
 import numpy as np
 from mmengine.fileio import exists, get, join_path, list_from_file
 
+from mmcausal.checks import check_integer, check_path
 from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
@@ -47,6 +48,18 @@ def read_labels(ann_file: str, num_classes: int) -> List[int]:
 def _check_length(ann_file: str, labels: List[int], expected: Optional[int]) -> None:
     if expected not in (None, len(labels)):
         raise ValueError(f'{ann_file} must have {expected} images, but got {len(labels)}')
+
+
+def _checked_lists(ann_file: str, train_ann_file: Union[str, Sequence[str], None]) -> List[str]:
+    """Return the lists of the training split, by default ``[ann_file]``; raise ``ValueError`` for other values."""
+    if not check_path('ann_file', ann_file):
+        raise ValueError(f'ann_file must be the list of this split, but got {ann_file!r}')
+    if train_ann_file is None:
+        return [ann_file]
+    files = list(train_ann_file) if isinstance(train_ann_file, (list, tuple)) else [train_ann_file]
+    if not files or not all(check_path('train_ann_file', file) for file in files):
+        raise ValueError(f'train_ann_file must be one or several lists of images, but got {train_ann_file!r}')
+    return files
 
 
 class CheckedImages(CountedMixin, CustomDataset):
@@ -101,10 +114,14 @@ class ImageList(CheckedImages):
                  md5: Optional[str] = None,
                  metainfo: Optional[dict] = None,
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
-        self.num_classes = num_classes
-        self.train_ann_files = [train_ann_file] if isinstance(train_ann_file, str) else train_ann_file or [ann_file]
+        self.num_classes = check_integer('num_classes', num_classes, 1)
+        self.train_ann_files = _checked_lists(ann_file, train_ann_file)
         self.is_training_split = self.train_ann_files == [ann_file]
+        for name, number in (('num_images', num_images), ('num_train_images', num_train_images)):
+            check_integer(name, 1 if number is None else number, 1)
         self.num_images, self.num_train_images = num_images, num_train_images
+        if not (md5 is None or isinstance(md5, str) and re.fullmatch('[0-9a-f]{32}', md5)):
+            raise ValueError(f'md5 must be a sum of 32 hexadecimal digits, but got {md5!r}')
         self.md5 = md5
         classes = kwargs.get('classes')
         if isinstance(classes, str):  # the host would keep a byte order mark in the first name

@@ -4,6 +4,7 @@ from typing import Optional, Set, Union
 
 from mmengine.logging import MMLogger
 
+from mmcausal.checks import check_integer
 from mmcausal.encoding import log_text
 from mmcausal.hosts import require_host
 from mmcausal.registry import TRANSFORMS
@@ -27,12 +28,12 @@ class LoadImage(LoadImageFromFile):
         **kwargs: Arguments of ``LoadImageFromFile``.
 
     Raises:
-        ValueError: More unreadable images; it names the last one.
+        ValueError: At construction, a negative number; later, more unreadable images: it names the last one.
     """
 
     def __init__(self, max_unreadable: int = 0, **kwargs: Union[str, bool, dict, None]) -> None:
         super().__init__(**kwargs)
-        self.max_unreadable = max_unreadable
+        self.max_unreadable = check_integer('max_unreadable', max_unreadable, 0)
         self.unreadable: Set[str] = set()
 
     def transform(self, results: dict) -> Optional[dict]:

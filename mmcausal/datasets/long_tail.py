@@ -3,7 +3,7 @@ from typing import List, Optional, Sequence
 
 import numpy as np
 
-from mmcausal.checks import check_choice, is_number
+from mmcausal.checks import check_choice, check_integer, check_seed, is_number
 
 PROFILES = ('exp', 'step')
 
@@ -15,13 +15,15 @@ def long_tailed_counts(max_count: int, num_classes: int, imbalance_ratio: float,
     the fewest for the other half. Both are rounded like Cao et al., NeurIPS 2019 (arXiv 1906.07413).
 
     Raises:
-        ValueError: Unknown profile, or an imbalance ratio below 1 or so large that a class keeps nothing.
+        ValueError: Arguments below 1, an unknown profile, or an imbalance ratio so large that a class keeps nothing.
 
     >>> long_tailed_counts(500, 5, imbalance_ratio=100)
     [500, 158, 50, 15, 5]
     >>> long_tailed_counts(500, 5, imbalance_ratio=100, profile='step')
     [500, 500, 5, 5, 5]
     """
+    check_integer('max_count', max_count, 1)
+    check_integer('num_classes', num_classes, 1)
     check_choice('profile', profile, PROFILES)
     if not (is_number(imbalance_ratio) and 1 <= imbalance_ratio <= max_count):
         raise ValueError(f'imbalance_ratio must be a number in [1, {max_count}], so that every class keeps a '
@@ -47,9 +49,9 @@ def long_tailed_indices(labels: Sequence[int], counts: Sequence[int], seed: int,
         skip: Number of shuffled samples to skip first in each class (C,). By default none.
 
     Raises:
-        ValueError: A class with fewer samples than ``skip`` and ``counts`` need.
+        ValueError: A seed out of range, or a class with fewer samples than ``skip`` and ``counts`` need.
     """
-    rng = np.random.RandomState(seed)
+    rng = np.random.RandomState(check_seed(seed))
     label_array = np.asarray(labels)
     kept = []
     for label, (first, count) in enumerate(zip(skip or [0] * len(counts), counts)):

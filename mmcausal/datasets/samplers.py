@@ -6,9 +6,9 @@ from mmengine.dataset import BaseDataset, DefaultSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from mmcausal.checks import check_number
+from mmcausal.checks import check_number, check_seed
 from mmcausal.class_prior import class_probabilities
-from mmcausal.datasets.class_counts import classes_of, image_labels
+from mmcausal.datasets.class_counts import checked_labels, classes_of, image_labels
 from mmcausal.registry import DATA_SAMPLERS
 
 
@@ -16,9 +16,11 @@ def labels_of(dataset: BaseDataset) -> List[int]:
     """Return the label of each image (N,).
 
     Raises:
-        ValueError: An image with another number of labels.
+        ValueError: No image, or one with another number of labels.
     """
     labels = [image_labels(dataset, index) for index in range(len(dataset))]
+    if not labels:
+        raise ValueError(f'class-based samplers need images, but this {type(dataset).__name__} has none')
     for index, label in enumerate(labels):
         if len(label) != 1:
             raise ValueError(f'class-based samplers need one label for each image, but image {index} has {label}')
@@ -39,16 +41,18 @@ class ClassPowerSampler(Sampler):
         seed: Seed, the same on all ranks. By default a random one that the ranks share.
 
     Raises:
-        ValueError: An image with several labels, or a class without an image.
+        ValueError: An image with several labels, or a class without an image; arguments out of range.
     """
 
     def __init__(self, dataset: BaseDataset, power: float = 0., seed: Optional[int] = None) -> None:
         self.power = check_number('power', power, '(-inf, inf)')
         self.rank, self.world_size = get_dist_info()
-        self.labels = torch.tensor(labels_of(dataset))
-        self.class_counts = self.labels.bincount(minlength=len(classes_of(dataset) or []))
+        labels, classes = labels_of(dataset), classes_of(dataset)
+        num_classes = max(labels) + 1 if classes is None else len(classes)
+        self.labels = torch.from_numpy(checked_labels(labels, num_classes))
+        self.class_counts = self.labels.bincount(minlength=num_classes)
         class_probabilities(self.class_counts, power)  # refuses a class without an image
-        self.seed = sync_random_seed() if seed is None else seed
+        self.seed = sync_random_seed() if seed is None else check_seed(seed)
         self.epoch = 0
 
     def image_probabilities(self) -> torch.Tensor:
@@ -103,7 +107,7 @@ class TwoBranchSampler(Sampler):
     """
 
     def __init__(self, dataset: BaseDataset, seed: Optional[int] = None) -> None:
-        seed = sync_random_seed() if seed is None else seed
+        seed = sync_random_seed() if seed is None else check_seed(seed)
         self.branches = DefaultSampler(dataset, shuffle=True, seed=seed), ClassPowerSampler(dataset, -1., seed)
 
     def __iter__(self) -> Iterator[int]:

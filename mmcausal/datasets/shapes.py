@@ -12,7 +12,7 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 import cv2
 import numpy as np
 
-from mmcausal.checks import check_integer, check_number
+from mmcausal.checks import check_integer, check_number, check_seed, is_integer
 from mmcausal.datasets.long_tail import long_tailed_counts
 
 Record = Dict[str, Union[int, str, list]]  # of an LVIS file
@@ -99,7 +99,7 @@ def shape_classes(num_classes: int) -> List[Tuple[str, str]]:
     Raises:
         ValueError: Fewer than 2 classes, or more than 60, the number of pairs.
     """
-    if not 2 <= num_classes <= len(TEXTURES) * len(SHAPES):
+    if not is_integer(num_classes) or not 2 <= num_classes <= len(TEXTURES) * len(SHAPES):
         raise ValueError(f'num_classes must be in [2, {len(TEXTURES) * len(SHAPES)}], but got {num_classes!r}')
     pairs = [(max(row / len(TEXTURES), column / len(SHAPES)), texture, shape)
              for row, texture in enumerate(TEXTURES) for column, shape in enumerate(SHAPES)]
@@ -112,7 +112,7 @@ def object_counts(num_images: int, num_classes: int, imbalance_ratio: float) -> 
     Raises:
         ValueError: Fewer images than classes, or an imbalance ratio below 1 or that leaves a class without an object.
     """
-    if num_images < num_classes:
+    if check_integer('num_images', num_images, 1) < check_integer('num_classes', num_classes, 2):
         raise ValueError(f'{num_classes} classes need at least as many images in each split, but got {num_images!r}')
     check_number('imbalance_ratio', imbalance_ratio, '[1, inf)')
     shares = [imbalance_ratio**(-label / (num_classes - 1)) for label in range(num_classes)]
@@ -141,7 +141,8 @@ def lvis_categories(classes: Sequence[Tuple[str, str]], images: Sequence[Sequenc
     Raises:
         ValueError: Bounds that do not ascend.
     """
-    rare, common = frequency_bounds
+    is_pair = isinstance(frequency_bounds, (list, tuple)) and len(frequency_bounds) == 2
+    rare, common = frequency_bounds if is_pair and all(map(is_integer, frequency_bounds)) else (-1, -1)
     if not 0 <= rare <= common:
         raise ValueError(f'frequency_bounds must be two ascending numbers of images, but got {frequency_bounds!r}')
     categories: List[Record] = []
@@ -309,6 +310,7 @@ def make_shapes_dataset(out_dir: Union[str, Path],
     for file in filter(Path.exists, files):
         raise FileExistsError(f'{file} exists and is not overwritten')
     check_integer('image_size', image_size, MIN_IMAGE_SIZE)
+    check_seed(seed)
     classes = shape_classes(num_classes)
     train_rng, val_rng = (np.random.RandomState([seed, split]) for split in range(2))
     train_counts = train_rng.permutation(object_counts(num_train, num_classes, imbalance_ratio)).tolist()

@@ -10,7 +10,7 @@ from typing import Dict, List, Mapping, Sequence, Union
 
 import numpy as np
 
-from mmcausal.checks import check_integer, did_you_mean, is_integer, is_number
+from mmcausal.checks import check_integer, check_number, did_you_mean, is_integer, is_number
 
 __all__ = [
     'FREQUENCIES', 'SHOTS', 'ClassNames', 'Groups', 'check_groups', 'class_groups', 'class_labels', 'frequency_groups',
@@ -29,8 +29,10 @@ def shot_groups(class_counts: Union[Sequence[int], np.ndarray], many: int = 100,
     """Return masks (C,) of many-shot (above ``many`` training samples), few-shot (below ``few``) and other classes.
 
     Raises:
-        ValueError: ``few`` above ``many`` + 1, so that a class could be both.
+        ValueError: A negative threshold, or ``few`` above ``many`` + 1, so that a class could be both.
     """
+    check_number('many', many, '[0, inf)')
+    check_number('few', few, '[0, inf)')
     if few > many + 1:
         raise ValueError(f'few must not be above many + 1, but got few={few}, many={many}')
     counts = np.asarray(class_counts)
@@ -65,12 +67,14 @@ def quantile_groups(class_counts: Union[Sequence[int], np.ndarray], quantiles: S
         names: Names of the three groups, rarest first.
 
     Raises:
-        ValueError: Other quantiles.
+        ValueError: Other quantiles, or another number of names.
 
     >>> {name: mask.tolist() for name, mask in quantile_groups([9, 1, 5], (1 / 3, 2 / 3)).items()}
     {'few': [False, True, False], 'medium': [False, False, True], 'many': [True, False, False]}
     """
     low, high = _checked_quantiles(quantiles)
+    if not isinstance(names, (list, tuple)) or len(names) != 3:
+        raise ValueError(f'names must be those of three groups, but got {names!r}')
     counts = np.asarray(class_counts)
     share_below = np.searchsorted(np.sort(counts), counts, side='left') / max(len(counts), 1)
     masks = (share_below < low, (share_below >= low) & (share_below < high), share_below >= high)

@@ -6,11 +6,12 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 from mmengine.logging import MMLogger
 
+from mmcausal.checks import check_path
 from mmcausal.coco_annotations import check_category_order, image_counts, load_annotations
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.class_groups import FREQUENCIES, Groups, check_groups, class_groups, frequency_groups
 from mmcausal.evaluation.total_effect import TotalEffectMixin
-from mmcausal.evaluation.training_counts import ClassCounts, training_counts
+from mmcausal.evaluation.training_counts import ClassCounts, check_given_counts, training_counts
 from mmcausal.hosts import require_host
 from mmcausal.registry import METRICS
 from mmcausal.text import align, shorten
@@ -137,7 +138,8 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
         if train_ann_file is not None and class_counts is not None:
             raise ValueError('train_ann_file must not be given with class_counts, because it has counts of its own, '
                              f'but got {train_ann_file!r} and {class_counts!r}')
-        self.train_ann_file, self.class_counts = train_ann_file, class_counts
+        check_path('train_ann_file', '' if train_ann_file is None else train_ann_file)
+        self.train_ann_file, self.class_counts = train_ann_file, check_given_counts(class_counts)
         self.rare, self.common = rare, common
         self.own_groups = None if groups is None else check_groups(groups)
         self.groups: Dict[str, np.ndarray] = frequency_groups([], rare, common)  # raises for wrong thresholds

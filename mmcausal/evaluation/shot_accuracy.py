@@ -1,17 +1,21 @@
 """Accuracy by the number of training samples of a class."""
+import logging
 from typing import Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
+from torch import Tensor
 
+from mmcausal.checks import check_choice, check_flag
 from mmcausal.class_prior import class_probabilities
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.class_groups import SHOTS, Groups, check_groups, class_groups, shot_groups
-from mmcausal.evaluation.training_counts import ClassCounts, class_names, training_counts
+from mmcausal.evaluation.training_counts import ClassCounts, check_given_counts, class_names, training_counts
 from mmcausal.registry import METRICS
 from mmcausal.text import align, shorten
 
+NO_CLASS = -1  # predicted by scores that are not finite
 NOT_GROUPS = ('overall', 'prior', 'classwise')  # the other results
 Prior = Union[str, Sequence[float], np.ndarray, None]
 
@@ -32,12 +36,18 @@ def _checked_prior(class_prior: Prior) -> Prior:
     return prior
 
 
+def predicted_class(scores: Tensor) -> int:
+    """Return the class with the largest of the scores (C,), or ``NO_CLASS`` unless all are finite."""
+    return int(scores.argmax()) if scores.isfinite().all() else NO_CLASS
+
+
 @METRICS.register_module()
 class ShotAccuracy(BaseMetric):
     """Top-1 accuracy in percent, overall and for the many-, medium- and few-shot classes.
 
     The accuracy of a shot group is the mean of its class accuracies (Liu et al., CVPR 2019, OLTR); the overall accuracy
-    is over all samples. The result omits groups without a tested class. If samples predicted by TDE also have a
+    is over all samples. A prediction by scores that are not finite is wrong, and a warning gives the number of those.
+    The result omits groups without a tested class. If samples predicted by TDE also have a
     ``total_effect_score`` (C,), the same accuracies by total effect follow: ``total_effect_overall``,
     ``total_effect_many`` and so on.
 
@@ -73,13 +83,14 @@ class ShotAccuracy(BaseMetric):
                  collect_device: str = 'cpu',
                  prefix: Optional[str] = None,
                  groups: Optional[Groups] = None) -> None:
+        check_choice('collect_device', collect_device, ('cpu', 'gpu'))
         super().__init__(collect_device=collect_device, prefix=prefix)
         shot_groups([], many, few)  # raises for wrong thresholds
         self.many, self.few = many, few
         self.own_groups = None if groups is None else check_groups(groups, reserved=NOT_GROUPS)
-        self.class_counts = class_counts
+        self.class_counts = check_given_counts(class_counts)
         self.class_prior = _checked_prior(class_prior)
-        self.classwise = classwise
+        self.classwise = check_flag('classwise', classwise)
 
     @property
     def dataset_meta(self) -> Optional[dict]:
@@ -98,8 +109,8 @@ class ShotAccuracy(BaseMetric):
             if label.numel() != 1:
                 raise ValueError(f'ShotAccuracy needs one label per sample, but got {label.tolist()}')
             # As the host's Accuracy: test-time augmentation merges scores, but leaves the label of the first view
-            predicted = sample['pred_score'].argmax() if 'pred_score' in sample else sample['pred_label']
-            total_effect = [int(sample['total_effect_score'].argmax())] if 'total_effect_score' in sample else []
+            predicted = predicted_class(sample['pred_score']) if 'pred_score' in sample else sample['pred_label']
+            total_effect = [predicted_class(sample['total_effect_score'])] if 'total_effect_score' in sample else []
             self.results.append((int(label), int(predicted), *total_effect))
 
     def compute_metrics(self, results: Union[Sequence[tuple], np.ndarray]) -> Dict[str, Union[float, List[float]]]:
@@ -109,6 +120,10 @@ class ShotAccuracy(BaseMetric):
             results: (N, 2) labels and predictions, or (N, 3) with the predictions by total effect last.
         """
         labels, predictions, *total_effect = np.array(results).T
+        spoilt = int((predictions == NO_CLASS).sum())
+        if spoilt:
+            log_text(MMLogger.get_current_instance(), f'{spoilt} of {len(labels)} images have scores that are nan or '
+                     'infinite: these predictions count as wrong', logging.WARNING)
         metrics = self._accuracies(labels, predictions)
         for others in total_effect:
             metrics.update({f'total_effect_{name}': value for name, value in self._accuracies(labels, others).items()})

@@ -1,5 +1,5 @@
 """Training images per class, as typed in a config or counted by a dataset."""
-from typing import Mapping, Optional, Sequence, Union
+from typing import Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
@@ -33,6 +33,16 @@ def training_counts(class_counts: Optional[ClassCounts], metainfo: Mapping) -> O
     if own is not None:
         _check_agreement(counts, _in_label_order(own, metainfo), metainfo)
     return counts
+
+
+def check_given_counts(class_counts: Optional[ClassCounts]) -> Optional[ClassCounts]:
+    """Return ``class_counts`` if they may be those of some dataset, else raise ``ValueError``."""
+    if class_counts is not None:
+        values = class_counts.values() if isinstance(class_counts, Mapping) else class_counts
+        _in_label_order(list(values) if isinstance(values, Iterable) else values, {})
+        if not len(class_counts):
+            raise ValueError(f'class_counts must be one number >= 0 for each class, but got {class_counts!r}')
+    return class_counts
 
 
 def _in_label_order(class_counts: ClassCounts, metainfo: Mapping) -> np.ndarray:

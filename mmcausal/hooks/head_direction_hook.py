@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmcausal.checks import is_number
+from mmcausal.checks import check_flag, is_number
 from mmcausal.commands import sweep_command
 from mmcausal.datasets.class_counts import classes_of
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
@@ -39,6 +39,9 @@ class HeadDirectionHook(CheckpointCheckHook):
     second NMS and a second evaluation. If a validation has a lower overall accuracy or box AP by TDE, a warning names
     the command that chooses alpha.
 
+    A batch with features that are not finite is left out of the direction. The log says so once, at the end of an epoch
+    or before a validation, and gives their number at the end of the training.
+
     It also compares a checkpoint with the model and its data, see :class:`CheckpointCheckHook`. A validation before the
     first update has no direction for TDE yet: it is by the total effect, and the log says so.
 
@@ -64,7 +67,7 @@ class HeadDirectionHook(CheckpointCheckHook):
         if momentum != 'auto' and not (is_number(momentum) and 0 <= float(momentum) < 1):
             raise ValueError(f"momentum must be a number in [0, 1) or 'auto', but got {momentum!r}")
         self.momentum = momentum
-        self.keep_direction = keep_direction
+        self.keep_direction = check_flag('keep_direction', keep_direction)
         self.layers: List[TDELinear] = []
         self._alphas: Dict[TDELinear, Alpha] = {}
         self._recorder: Union[TotalEffectRecorder, 'DetectionTotalEffectRecorder', None] = None
@@ -102,8 +105,16 @@ class HeadDirectionHook(CheckpointCheckHook):
         for layer in self.layers:
             layer.update_direction(momentum)
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Log the batches that were left out of the directions, unless it was logged before."""
+        for layer in self.layers:
+            if not layer.has_told_of_skipped and layer.num_skipped:
+                layer.has_told_of_skipped = True
+                runner.logger.warning(layer.skipped_batches())
+
     def before_val(self, runner: Runner) -> None:
         super().before_val(runner)
+        self.after_train_epoch(runner)  # a loop by iterations has one epoch
         without = [layer for layer in self.layers if layer.alpha != 0 and not layer.mean_feature.any()]
         self._alphas = {layer: layer.alpha for layer in without}
         for layer in without:
@@ -122,6 +133,8 @@ class HeadDirectionHook(CheckpointCheckHook):
         for layer in self.layers:
             if not layer.num_updates:
                 runner.logger.warning(f'The head direction was never updated: {layer.without_samples}')
+            if layer.num_skipped:
+                runner.logger.warning(f'In this training, {layer.skipped_batches()}')
             cosine = float(layer.mean_cosine)
             if cosine > 0:
                 runner.logger.info(f'Mean cosine of features and head direction {cosine:.3f}: '

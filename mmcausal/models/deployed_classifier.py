@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcausal import functional
+from mmcausal.checkpoints import check_finite
 from mmcausal.models.layers import TDELinear
 from mmcausal.models.tde_support import check_tde
 
@@ -22,6 +23,7 @@ class FoldedLinear(nn.Module):
         weight = functional.folded_weight(layer.effective_weight().detach(), layer.mean_feature, alpha,
                                           *layer.hyperparameters)
         offset = layer.offset()
+        check_finite(dict(weight=weight, bias=weight.new_zeros(()) if offset is None else offset.detach()))
         self.register_buffer('weight', weight)
         self.register_buffer('bias', weight.new_zeros(len(weight)) if offset is None else offset.detach().clone())
 

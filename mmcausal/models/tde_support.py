@@ -25,6 +25,9 @@ def check_tde(model: nn.Module, classifier: str) -> None:
     up to a positive factor and an offset of each class. A head that needs more than features to predict is judged by
     its number of classes and its other linear layers.
     """
+    if not isinstance(model, nn.Module) or not isinstance(classifier, str):
+        raise ValueError(f'TDE needs a model and the name of its classifier, but got {classifier!r} of a '
+                         f'{type(model).__name__}')
     if is_detector(model):
         from mmcausal.models.roi_heads.support import check_layer_of_detector  # needs MMDetection
         check_layer_of_detector(model, classifier)

@@ -18,7 +18,7 @@ from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 
 from mmcausal.analysis import quiet_runner
-from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.checkpoints import check_checkpoint, check_finite, differences, shapes_of
 from mmcausal.class_prior import TakesClassCounts
 from mmcausal.encoding import use_utf8
 from mmcausal.hooks.class_prior_hook import give_class_counts
@@ -52,8 +52,7 @@ def main() -> None:
         layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # it observes its input; the rest of the model infers
-        layer.mean_feature.zero_()
-        layer.num_updates.zero_()
+        layer.reset_direction()
     dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
     give_class_counts(modules_of_type(model, TakesClassCounts), dataloader.dataset)
     checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
@@ -78,6 +77,8 @@ def main() -> None:
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
             state[f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
         print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')
+        if layer.num_skipped:
+            print(f'{name}: {layer.skipped_batches()}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, args.out)
     print(f'Saved {args.out}')
@@ -93,11 +94,15 @@ def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, TDELinear]:
 
 
 def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], layers: Dict[str, TDELinear]) -> None:
-    """Raise ``ValueError`` if the checkpoint has other classifiers: the host only logs it, and keeps random ones."""
+    """Raise ``ValueError`` if the checkpoint has other classifiers, or one with weights that are not finite.
+
+    The host only logs other classifiers, and keeps random ones.
+    """
     own = {f'{name}.weight': tuple(layer.weight.shape) for name, layer in layers.items()}
     saved = {**shapes_of(state, suffix='fc_cls.weight'),
              **{name: tuple(state[name].shape) for name in own if name in state}}
     check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, saved))
+    check_finite({name: state[name] for name in own})
 
 
 def update_all(layers: Dict[str, TDELinear], momentum: float) -> None:

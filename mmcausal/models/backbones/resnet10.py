@@ -2,6 +2,7 @@
 from mmpretrain.models import ResNet
 from mmpretrain.models.backbones.resnet import BasicBlock
 
+from mmcausal.checks import check_integer
 from mmcausal.registry import MODELS
 
 
@@ -10,5 +11,5 @@ class ResNet10(ResNet):
     """Same as MMPretrain's ``ResNet``, with one basic block per stage; the output has 512 channels."""
     arch_settings = {10: (BasicBlock, (1, 1, 1, 1))}
 
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__(depth=10, **kwargs)
+    def __init__(self, in_channels: int = 3, **kwargs: object) -> None:
+        super().__init__(depth=10, in_channels=check_integer('in_channels', in_channels, 1), **kwargs)

@@ -7,6 +7,7 @@ from mmpretrain.models.backbones.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmcausal.checks import check_integer
 from mmcausal.registry import MODELS
 
 
@@ -42,12 +43,16 @@ class ResNet32(BaseModule):
         in_channels: Channels of the image.
         init_cfg: Kaiming-normal convolutions by default.
 
+    Raises:
+        ValueError: ``in_channels`` below 1.
+
     Forward:
         Images (N, in_channels, H, W) to a tuple of one feature map (N, 128, H / 4, W / 4).
     """
     out_channels = 128
 
     def __init__(self, in_channels: int = 3, init_cfg: Optional[dict] = None) -> None:
+        check_integer('in_channels', in_channels, 1)
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='normal'))
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))

@@ -4,6 +4,7 @@ from typing import Optional, Sequence, Tuple
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmcausal.checks import check_integer
 from mmcausal.registry import MODELS
 
 
@@ -16,6 +17,9 @@ class SmallConvNet(BaseModule):
         channels: Output channels of each convolution.
         init_cfg: PyTorch's own initialisation by default.
 
+    Raises:
+        ValueError: No convolution, or a number of channels below 1.
+
     Forward:
         Images (N, in_channels, H, W) to a tuple of one feature map (N, channels[-1], H', W').
     """
@@ -25,6 +29,11 @@ class SmallConvNet(BaseModule):
                  channels: Sequence[int] = (64, 128, 256),
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
+        check_integer('in_channels', in_channels, 1)
+        if not isinstance(channels, (list, tuple)) or not channels:
+            raise ValueError(f'channels must be the output channels of one or more convolutions, but got {channels!r}')
+        for width in channels:
+            check_integer('channels', width, 1)
         layers = []
         for index, (before, after) in enumerate(zip([in_channels, *channels], channels)):
             layers.append(

@@ -6,6 +6,7 @@ import torch
 from mmpretrain.models import ResNeXt
 from torch import Tensor, nn
 
+from mmcausal.checks import check_integer
 from mmcausal.registry import MODELS
 
 
@@ -17,8 +18,9 @@ class TwinResNeXt(ResNeXt):
         Images (N, 3, H, W) to a tuple of one feature map (N, 4096, H / 32, W / 32), the twins' outputs concatenated.
     """
 
-    def __init__(self, depth: int, **kwargs: Union[int, str, bool, dict, tuple, None]) -> None:
-        super().__init__(depth, **kwargs)
+    def __init__(self, depth: int, in_channels: int = 3,
+                 **kwargs: Union[int, str, bool, dict, tuple, None]) -> None:
+        super().__init__(depth, in_channels=check_integer('in_channels', in_channels, 1), **kwargs)
         last_stage = getattr(self, self.res_layers[-1])
         block = last_stage[-1]
         del last_stage[-1]

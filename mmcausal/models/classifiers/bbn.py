@@ -4,8 +4,9 @@ from typing import Dict, List, Union
 import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmcausal.checks import check_config
 from mmcausal.registry import MODELS
 
 
@@ -29,7 +30,7 @@ class BBNClassifier(ImageClassifier):
     """
 
     def __init__(self, backbone: dict, **kwargs: Union[dict, bool, None]) -> None:
-        super().__init__(backbone, **kwargs)
+        super().__init__(check_config('backbone', backbone, nn.Module), **kwargs)
         if not hasattr(self.backbone, 'twins'):
             raise ValueError('BBNClassifier needs a backbone with twin blocks, such as mmcausal.ResNet32, but got '
                              f'{type(self.backbone).__name__}')

@@ -4,7 +4,8 @@ from typing import Dict, Union
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
-from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
+from mmcausal.checkpoints import check_checkpoint, check_finite, differences, shapes_of
+from mmcausal.checks import check_config
 from mmcausal.registry import MODELS
 
 
@@ -17,12 +18,12 @@ class FineTunedClassifier(ImageClassifier):
         **kwargs: ``neck``, ``head`` ... of ``ImageClassifier``.
 
     Raises:
-        ValueError: A checkpoint of another backbone or neck.
+        ValueError: A checkpoint of another backbone or neck, or with features that are not finite.
         RuntimeError: Training without a checkpoint.
     """
 
     def __init__(self, backbone: dict, **kwargs: Union[dict, str, None]) -> None:
-        super().__init__(backbone, **kwargs)
+        super().__init__(check_config('backbone', backbone, nn.Module), **kwargs)
         self.has_features = False
 
     def feature_modules(self) -> Dict[str, nn.Module]:
@@ -42,6 +43,7 @@ class FineTunedClassifier(ImageClassifier):
             key = f'{prefix}{name}.'
             own, saved = shapes_of(module.state_dict(prefix=key)), shapes_of(state_dict, key)
             check_checkpoint(type(module).__name__, differences(own, saved))
+            check_finite({name: state_dict[name] for name in saved})
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.has_features = True
 

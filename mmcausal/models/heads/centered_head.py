@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmcausal.checkpoints import leave_out
+from mmcausal.checkpoints import check_finite, leave_out
 from mmcausal.models.heads.classifier_head import ClassifierHead
-from mmcausal.models.layers.tde_linear import sum_over_ranks
+from mmcausal.models.layers.observed_linear import sum_over_ranks
 from mmcausal.registry import MODELS
 
 
@@ -53,6 +53,8 @@ class CenteredHead(ClassifierHead):
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
         if f'{prefix}center' not in state_dict:  # stage one: its classifier and direction saw other features
             leave_out(state_dict, f'{prefix}fc.')
+        else:
+            check_finite({'center': state_dict[f'{prefix}center']})
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
@@ -66,10 +68,12 @@ class CenteredHead(ClassifierHead):
         """Set the centre to the mean of all features added, over all ranks.
 
         Raises:
-            ValueError: No feature was added.
+            ValueError: No feature was added, or one that is not finite.
         """
         sum_over_ranks(self.feature_sum)
         if not self.feature_sum[-1]:
             raise ValueError('the centre needs at least one feature, but none was added')
+        if not self.feature_sum.isfinite().all():
+            raise ValueError('the centre needs finite features, but got some that are nan or infinite')
         self.center.copy_(self.feature_sum[:-1] / self.feature_sum[-1])
         self.feature_sum.zero_()

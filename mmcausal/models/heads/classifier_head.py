@@ -1,10 +1,22 @@
 """A head of MMPretrain around any classifier layer."""
-from typing import Optional, Union
+from typing import Mapping, Optional, Union
 
 from mmpretrain.models import LinearClsHead
+from torch import nn
 
+from mmcausal.checks import check_config, check_flag, check_integer
 from mmcausal.models.tde_support import check_softmax_loss
 from mmcausal.registry import MODELS
+
+
+def _check_host_arguments(arguments: Mapping[str, object]) -> None:
+    """Raise ``ValueError`` for arguments that the host accepts until the first batch, or for ever."""
+    if 'loss' in arguments:
+        check_config('loss', arguments['loss'], nn.Module)
+    check_flag('cal_acc', arguments.get('cal_acc', False))
+    topk = arguments.get('topk', 1)
+    for k in topk if isinstance(topk, (list, tuple)) else [topk]:
+        check_integer('topk', k, 1)
 
 
 @MODELS.register_module()
@@ -19,7 +31,7 @@ class ClassifierHead(LinearClsHead):
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of ``LinearClsHead``.
 
     Raises:
-        ValueError: A loss on sigmoids.
+        ValueError: Sizes below 1, a classifier that is no config, or a loss on sigmoids.
     """
 
     def __init__(self,
@@ -28,6 +40,10 @@ class ClassifierHead(LinearClsHead):
                  classifier: dict,
                  init_cfg: Optional[dict] = None,
                  **kwargs: Union[dict, int, tuple, bool]) -> None:
+        check_integer('num_classes', num_classes, 1)
+        check_integer('in_channels', in_channels, 1)
+        check_config('classifier', classifier)
+        _check_host_arguments(kwargs)
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         self.fc = MODELS.build(dict(classifier, in_features=in_channels, out_features=num_classes))
         check_softmax_loss(self)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcausal.checkpoints import leave_out
-from mmcausal.checks import check_number
+from mmcausal.checks import check_integer, check_number
 from mmcausal.models.heads.classifier_head import ClassifierHead
 from mmcausal.models.layers import NCMLinear
 from mmcausal.registry import MODELS
@@ -27,12 +27,13 @@ class ModulatedAttention(nn.Module):
         Feature map (N, D, H, W) to another of that shape.
 
     Raises:
-        ValueError: A map of another size.
+        ValueError: Fewer than 2 channels or 1 place, or a map of another size.
     """
 
     def __init__(self, channels: int, places: int) -> None:
         super().__init__()
-        self.places = places
+        check_integer('channels', channels, 2)  # half of them attend
+        self.places = check_integer('places', places, 1)
         self.query, self.key, self.value = (nn.Conv2d(channels, channels // 2, 1) for _ in range(3))
         self.restore = nn.Conv2d(channels // 2, channels, 1, bias=False)
         nn.init.zeros_(self.restore.weight)  # starts as the identity, as the source
@@ -70,7 +71,7 @@ class OLTRHead(ClassifierHead):
         **kwargs: As in :class:`ClassifierHead`.
 
     Raises:
-        ValueError: A negative weight, or a feature map of another size.
+        ValueError: Arguments out of range, or a feature map of another size.
         RuntimeError: Without centroids.
     """
 
@@ -83,7 +84,7 @@ class OLTRHead(ClassifierHead):
                  init_cfg: Optional[dict] = None,
                  **kwargs: Union[dict, int, tuple, bool]) -> None:
         capsule = dict(type='mmcausal.DeconfoundLinear', normalizer='capsule', num_heads=1)
-        super().__init__(num_classes, in_channels, classifier or capsule, init_cfg, **kwargs)
+        super().__init__(num_classes, in_channels, capsule if classifier is None else classifier, init_cfg, **kwargs)
         self.centroid_weight = check_number('centroid_weight', centroid_weight, '[0, inf)')
         self.attention = ModulatedAttention(in_channels, places)
         self.hallucinator = nn.Linear(in_channels, num_classes)

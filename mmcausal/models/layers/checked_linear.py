@@ -1,13 +1,20 @@
 """Linear layer that knows whether its checkpoint was one of other classes."""
-from typing import Dict, Sequence
+from typing import Dict, Optional, Sequence, Union
 
+import torch
 from torch import Tensor, nn
 
-from mmcausal.checkpoints import OTHER_CLASSES, check_checkpoint, differences, shapes_of
+from mmcausal.checkpoints import OTHER_CLASSES, check_checkpoint, check_finite, differences, shapes_of
+from mmcausal.checks import check_flag, check_integer
+
+Device = Union[torch.device, str, int, None]
 
 
 class CheckedLinear(nn.Linear):
-    """Same as ``nn.Linear``, except that it leaves out a checkpoint of other shapes as a whole, buffers included.
+    """Same as ``nn.Linear``, except that it checks its arguments and its checkpoints.
+
+    It leaves out a checkpoint of other shapes as a whole, buffers included, and refuses one with values that are not
+    finite.
 
     MMEngine loads the entries that fit and only logs the others: with other classes, the direction of the old features
     beside random class weights. From such a checkpoint, the layer trains; it refuses to infer until it was trained, or
@@ -15,11 +22,26 @@ class CheckedLinear(nn.Linear):
 
     Attributes:
         misfits: A clause for each entry of the last checkpoint with another shape, until training.
+
+    Raises:
+        ValueError: At construction, for sizes below 1 or a ``bias`` that is no boolean; for a checkpoint with values
+            that are not finite.
     """
     misfits: Sequence[str] = ()
 
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 bias: bool = True,
+                 device: Device = None,
+                 dtype: Optional[torch.dtype] = None) -> None:
+        in_features, out_features = (check_integer(name, value, 1) for name, value in
+                                     (('in_features', in_features), ('out_features', out_features)))
+        super().__init__(in_features, out_features, check_flag('bias', bias), device, dtype)
+
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: object) -> None:
         kept = {name: value for name, value in self.state_dict(prefix=prefix).items() if name in state_dict}
+        check_finite({name: state_dict[name] for name in kept})
         own = shapes_of(kept)
         if own:
             self.misfits = differences(own, shapes_of({name: state_dict[name] for name in own}))

@@ -6,7 +6,8 @@ from torch import nn
 
 from mmcausal import functional
 from mmcausal.checks import check_number
-from mmcausal.models.layers.tde_linear import Alpha, Device, TDELinear
+from mmcausal.models.layers.checked_linear import Device
+from mmcausal.models.layers.tde_linear import Alpha, TDELinear
 
 
 class DeconfoundLinear(TDELinear):
@@ -49,8 +50,8 @@ class DeconfoundLinear(TDELinear):
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None,
                  init_length: Optional[float] = None) -> None:
-        functional.check_hyperparameters(in_features, num_heads, tau, gamma, normalizer)
         super().__init__(in_features, out_features, bias=bias, alpha=alpha, device=device, dtype=dtype)
+        functional.check_hyperparameters(in_features, num_heads, tau, gamma, normalizer)
         self.num_heads = num_heads
         self.tau = tau
         self.gamma = gamma

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from mmcausal.checks import check_number
 from mmcausal.class_prior import Counts, check_class_counts, log_prior
 from mmcausal.functional import Hyperparameters
-from mmcausal.models.layers.tde_linear import Alpha, Device, TDELinear, sum_over_ranks
+from mmcausal.models.layers.checked_linear import Device
+from mmcausal.models.layers.observed_linear import sum_over_ranks
+from mmcausal.models.layers.tde_linear import Alpha, TDELinear
 
 
 def check_exponent(exponent: object) -> float:
@@ -146,11 +148,15 @@ class NCMLinear(TDELinear):
         """Set the class weights to the means of all samples added, over all ranks.
 
         Raises:
-            ValueError: A class without a sample.
+            ValueError: A class without a sample, or with a feature that is not finite.
         """
         for total in (self.sums, self.counts):
             sum_over_ranks(total)
-        check_class_counts(self.counts.cpu(), self.out_features)
+        check_class_counts(self.counts, self.out_features)
+        spoilt = (~self.sums.isfinite().all(1)).nonzero().flatten().tolist()
+        if spoilt:
+            raise ValueError(f'class means must be finite, but {len(spoilt)} of {self.out_features} classes have '
+                             f'features that are nan or infinite, e.g. class {spoilt[0]}')
         self.weight.copy_(self.sums / self.counts[:, None])
         self.has_means.fill_(True)
         self.misfits = ()

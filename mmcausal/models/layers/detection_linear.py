@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from mmcausal import functional
+from mmcausal.checks import check_flag, check_integer
+from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.deconfound_linear import DeconfoundLinear
-from mmcausal.models.layers.tde_linear import Alpha, Device
+from mmcausal.models.layers.tde_linear import Alpha
 
 
 class DetectionDeconfoundLinear(DeconfoundLinear):
@@ -42,8 +44,9 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
                  exempt_background: bool = True,
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None) -> None:
+        check_integer('out_features', out_features, 2)  # a class and the background
         super().__init__(in_features, out_features, bias, num_heads, tau, gamma, normalizer, alpha, device, dtype)
-        self.exempt_background = exempt_background
+        self.exempt_background = check_flag('exempt_background', exempt_background)
         self.num_background = 1
         self._is_foreground: Optional[Tensor] = None
 

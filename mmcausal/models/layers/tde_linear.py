@@ -1,16 +1,18 @@
 """Linear classifier with a moving average of its input, and Total Direct Effect (TDE) inference by it."""
 import warnings
-from typing import Callable, Optional, Tuple, Union
+from typing import Optional, Tuple, Union
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from mmcausal import functional
+from mmcausal.checkpoints import check_finite
 from mmcausal.checks import is_number
-from mmcausal.models.layers.checked_linear import CheckedLinear
+from mmcausal.models.layers.checked_linear import Device
+from mmcausal.models.layers.logits import count_meaningless
+from mmcausal.models.layers.observed_linear import ObservedLinear
 
 Alpha = Union[float, str]
-Device = Union[torch.device, str, int, None]
 # More than any gradient accumulation: a direction without an update for so long will not get one.
 BATCHES_WITHOUT_UPDATE = 1000
 
@@ -24,18 +26,7 @@ def check_alpha(alpha: object) -> Alpha:
     return float(alpha)  # type: ignore[arg-type]
 
 
-def sum_over_ranks(tensor: Tensor) -> None:
-    """Sum ``tensor`` over all processes of ``torch.distributed``, in place; do nothing without several processes."""
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        distributed.all_reduce(tensor)
-
-
-def _accumulating(dtype: torch.dtype) -> torch.dtype:
-    """Return the type for averages of ``dtype``: half precision stops counting at 2048 or 256."""
-    return dtype if dtype in (torch.long, torch.bool) else torch.promote_types(dtype, torch.float32)
-
-
-class TDELinear(CheckedLinear):
+class TDELinear(ObservedLinear):
     r"""Linear classifier with Total Direct Effect inference.
 
     ``softmax(layer(x))`` is always the class distribution: of the total effect (Eq. 7) in training and with
@@ -57,22 +48,19 @@ class TDELinear(CheckedLinear):
         device, dtype: As in ``nn.Linear``.
 
     Attributes:
-        mean_feature: Buffer (D,), moving average of the input. Zero until trained.
-        mean_cosine: Buffer (), moving average of cos(x^k, d^k) over samples and heads.
-        num_updates: Buffer (), number of updates behind the two.
+        mean_feature, mean_cosine, num_updates, num_skipped: Buffers, see :class:`ObservedLinear`.
         num_heads, normalizer: K, and the name of the normaliser N(x, w).
 
     Raises:
-        ValueError: At construction, for arguments out of range; in evaluation, after a checkpoint of other classes.
+        ValueError: At construction, for arguments out of range; for input that is not (N, D); for a checkpoint with
+            values that are not finite; in evaluation, after a checkpoint of other classes.
         RuntimeError: In evaluation with ``alpha != 0``, if no direction was trained or loaded.
+
+    Warns:
+        UserWarning: Once, if TDE is requested but nothing updates the direction, or batches were left out of it; once
+            in each evaluation, if logits are not finite, or equal for all classes in a whole batch.
     """
-    mean_feature: Tensor
-    mean_cosine: Tensor
-    num_updates: Tensor
-    observed: Tensor
-    num_heads: int = 1
     normalizer: str = 'linear'
-    is_scheduled: bool = False  # whether somebody updates the direction: HeadDirectionHook, or a loop
     without_samples = 'no batch had finite features alone'  # why updates may come, but the direction stays zero
 
     def __init__(self,
@@ -84,23 +72,8 @@ class TDELinear(CheckedLinear):
                  dtype: Optional[torch.dtype] = None) -> None:
         super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
         self.alpha = check_alpha(alpha)
-        zeros = self.weight.new_zeros(2 * in_features + 1, dtype=_accumulating(self.weight.dtype))
-        self.register_buffer('mean_feature', zeros[:in_features].clone())
-        self.register_buffer('mean_cosine', zeros.sum())
-        self.register_buffer('num_updates', torch.zeros((), dtype=torch.long, device=self.weight.device))
-        self._batches = self._batches_since_update = 0
-        # Sums over the samples since the last update: of x (D), of x with unit heads (D), of ones (1). One tensor, so
-        # that ranks merge with one all-reduce.
-        self.register_buffer('observed', zeros, persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'TDELinear':
-        """Same as PyTorch's, except that ``half()`` and the like leave the averages in float32."""
-        before = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, *args)
-        for name, buffer in self.named_buffers(recurse=False):
-            if buffer.dtype != _accumulating(buffer.dtype):
-                self._buffers[name] = before[name].to(buffer.device)
-        return self
+        self._batches = 0
+        self._has_warned_of_logits = False
 
     def init_weights(self) -> None:
         """Initialise with U(-1/sqrt(D), 1/sqrt(D)) like the authors, whatever a host head does to its layers."""
@@ -121,13 +94,16 @@ class TDELinear(CheckedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of features x (N, D)."""
+        self.check_features(x)
         if self.training:
-            self.misfits = ()
+            self.misfits, self._has_warned_of_logits = (), False
             self._observe_input(x)
             self._warn_without_update()
-        else:
-            self.check_loaded()
-        return self.total_effect(x) if self.training or self.alpha == 0 else self.total_direct_effect(x)
+            return self.total_effect(x)
+        self.check_loaded()
+        logits = self.total_effect(x) if self.alpha == 0 else self.total_direct_effect(x)
+        self._warn_of_meaningless(logits)
+        return logits
 
     def _observe_input(self, x: Tensor) -> None:
         self.observe(x)
@@ -146,6 +122,19 @@ class TDELinear(CheckedLinear):
                 f'for {BATCHES_WITHOUT_UPDATE} batches; add custom_hooks=[dict(type="mmcausal.HeadDirectionHook")], or '
                 'call update_direction(momentum) after each optimizer step in a loop of your own',
                 stacklevel=3)
+
+    def _warn_of_skipped(self) -> None:
+        if not self.has_told_of_skipped and self.num_skipped:
+            self.has_told_of_skipped = True
+            warnings.warn(self.skipped_batches(), stacklevel=4)
+
+    def _warn_of_meaningless(self, logits: Tensor) -> None:
+        number = 0 if self._has_warned_of_logits else count_meaningless(logits)
+        if number:
+            self._has_warned_of_logits = True
+            warnings.warn(f'{number} of the {len(logits)} samples of a batch have logits that are not finite, or equal '
+                          'for all classes, so their predictions mean nothing: look at the features and at the weights '
+                          f'of this {type(self).__name__}', stacklevel=3)
 
     def total_effect(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of Eq. 7."""
@@ -170,71 +159,21 @@ class TDELinear(CheckedLinear):
         offset = self.offset()
         return logits if offset is None else logits + offset
 
-    @torch.no_grad()
-    def observe(self, x: Tensor, mask: Optional[Tensor] = None) -> None:
-        """Add features x (N, D) to the sums of the next update; skip the batch if one of them is not finite.
-
-        Args:
-            x: Features (N, D).
-            mask: Boolean (N,), the samples that count. By default all.
-
-        Raises:
-            ValueError: A mask of another length.
-        """
-        x, count = x.detach(), self.observed.new_full((1, ), x.shape[0])
-        if mask is not None:
-            if mask.shape != x.shape[:1]:
-                raise ValueError(f'mask must have one value for each of {len(x)} samples, but got shape '
-                                 f'{tuple(mask.shape)}')
-            # Counted on the device: selecting the rows would make the host wait for their number.
-            x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1).to(self.observed.dtype)
-        x = x.to(self.observed.dtype)
-        sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
-        # Chosen on the device: the host need not wait to know whether they are finite.
-        self.observed += torch.where(sums.isfinite().all(), sums, torch.zeros_like(sums))
-
-    @torch.no_grad()
-    def update_direction(self, momentum: float) -> None:
-        """Move the averages by one step towards the samples observed since the last call, and forget those.
-
-        Call it after each optimiser step, on every rank: with several processes of ``torch.distributed``, the sums and
-        counts of all ranks are added first. Nothing moves if no finite sample was seen. No value leaves the device.
-
-        Args:
-            momentum: Weight of the old value, in [0, 1), e.g. 0.9 for SGD with momentum 0.9.
-        """
-        sum_over_ranks(self.observed)
-        sum_x, sum_unit, count = self.observed.split([self.in_features, self.in_features, 1])
-        usable = (count > 0).squeeze() & self.observed.isfinite().all()
-        mean_feature = functional.update_moving_average(self.mean_feature, sum_x / count, momentum)
-        direction = functional.head_direction(mean_feature, self.num_heads)
-        cosine = (sum_unit / count * direction).sum() / self.num_heads
-        # Start from the first cosine; averaging with the initial zero would bias it low.
-        mean_cosine = torch.where(self.num_updates > 0,
-                                  functional.update_moving_average(self.mean_cosine, cosine, momentum), cosine)
-        self.mean_feature.copy_(torch.where(usable, mean_feature, self.mean_feature))
-        self.mean_cosine.copy_(torch.where(usable, mean_cosine, self.mean_cosine))
-        self.num_updates += usable
-        self.observed.zero_()
-        self._batches_since_update = 0
-        self.is_scheduled = True
-
-    def reset_direction(self) -> None:
-        """Forget all features: the averages are zero again, as in a new layer."""
-        for buffer in (self.mean_feature, self.mean_cosine, self.num_updates, self.observed):
-            buffer.zero_()
-
     def resolved_alpha(self) -> float:
         """Return ``alpha`` as a number.
 
         Raises:
+            ValueError: ``alpha`` out of range, or a head direction or mean cosine that is not finite.
             RuntimeError: No head direction to subtract, or ``'auto'`` with a mean cosine that is not positive.
         """
+        alpha = check_alpha(self.alpha)
         if not self.mean_feature.any():
-            raise RuntimeError(f'TDE (alpha={self.alpha!r}) needs the head direction of the training features, but '
+            raise RuntimeError(f'TDE (alpha={alpha!r}) needs the head direction of the training features, but '
                                f'{self._why_no_direction()}. alpha=0 gives the total effect')
-        if not isinstance(self.alpha, str):
-            return float(self.alpha)
+        check_finite(dict(mean_feature=self.mean_feature, mean_cosine=self.mean_cosine))
+        self._warn_of_skipped()
+        if not isinstance(alpha, str):
+            return alpha
         mean_cosine = float(self.mean_cosine)
         if not mean_cosine > 0:
             raise RuntimeError("alpha='auto' needs a positive mean cosine between features and head direction, but got "

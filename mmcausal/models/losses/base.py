@@ -4,7 +4,7 @@ from typing import Optional, Union
 import torch
 from torch import Tensor, nn
 
-from mmcausal.checks import check_choice
+from mmcausal.checks import check_choice, check_number
 
 AvgFactor = Union[float, Tensor, None]
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -21,10 +21,13 @@ def reduce_losses(losses: Tensor, weight: Optional[Tensor], reduction: str, avg_
         avg_factor: Divisor of the sum for ``'mean'``, by default N.
 
     Raises:
-        ValueError: ``avg_factor`` together with ``'sum'``, or another reduction.
+        ValueError: ``avg_factor`` together with ``'sum'``, or another reduction; weights of another shape.
     """
     check_choice('reduction', reduction, REDUCTIONS)
     if weight is not None:
+        if weight.shape != losses.shape:
+            raise ValueError(f'weight must have one value for each of {len(losses)} samples, but got shape '
+                             f'{tuple(weight.shape)}')
         losses = losses * weight.float()
     if reduction == 'none':
         return losses
@@ -35,6 +38,13 @@ def reduce_losses(losses: Tensor, weight: Optional[Tensor], reduction: str, avg_
     return losses.sum() / (avg_factor + EPSILON)  # as MMDetection: batches without a sample have avg_factor 0
 
 
+def check_labels(loss: nn.Module, labels: Tensor) -> None:
+    """Raise ``ValueError`` unless labels are (N,), one class per sample: Mixup's, for example, are (N, C)."""
+    if labels.dim() != 1:
+        raise ValueError(f'{type(loss).__name__} needs one label for each image, but got labels of shape '
+                         f'{tuple(labels.shape)}')
+
+
 class SampleLoss(nn.Module):
     """Base of a loss on logits (N, C) and labels (N,): implement :meth:`sample_losses`, the rest is shared.
 
@@ -42,13 +52,16 @@ class SampleLoss(nn.Module):
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_weight: Factor of the loss.
+        loss_weight: Factor of the loss, not negative.
+
+    Raises:
+        ValueError: Arguments out of range.
     """
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.) -> None:
         super().__init__()
         self.reduction = check_choice('reduction', reduction, REDUCTIONS)
-        self.loss_weight = loss_weight
+        self.loss_weight = check_number('loss_weight', loss_weight, '[0, inf)')
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each sample (N,)."""
@@ -62,4 +75,5 @@ class SampleLoss(nn.Module):
                 reduction_override: Optional[str] = None) -> Tensor:
         """Return the loss of logits (N, C) and labels (N,); arguments as in :func:`reduce_losses`."""
         losses = self.sample_losses(cls_score, label)
-        return self.loss_weight * reduce_losses(losses, weight, reduction_override or self.reduction, avg_factor)
+        reduction = self.reduction if reduction_override is None else reduction_override
+        return self.loss_weight * reduce_losses(losses, weight, reduction, avg_factor)

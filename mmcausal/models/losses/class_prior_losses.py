@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcausal import class_prior
-from mmcausal.checks import check_number
+from mmcausal.checks import check_config, check_number
 from mmcausal.class_prior import Counts, TakesClassCounts
-from mmcausal.models.losses.base import AvgFactor, SampleLoss
+from mmcausal.models.losses.base import AvgFactor, SampleLoss, check_labels
 
 
 class ClassPriorLoss(SampleLoss):
@@ -49,8 +49,7 @@ class ClassPriorLoss(SampleLoss):
         if not len(self.constants):
             raise RuntimeError(f'{name} needs the training images of each class: add '
                                "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
-        if labels.dim() != 1:
-            raise ValueError(f'{name} needs one label for each image, but got labels of shape {tuple(labels.shape)}')
+        check_labels(self, labels)
         if logits.shape[-1] != len(self.constants):
             raise ValueError(f'{name} has counts of {len(self.constants)} classes, but got logits of '
                              f'{logits.shape[-1]}')
@@ -148,7 +147,12 @@ class LabelAwareSmoothingLoss(ClassPriorLoss):
 
 
 def build_loss(loss: Union[dict, nn.Module]) -> nn.Module:
-    """Return the loss itself, or the one that a config of MMEngine describes."""
+    """Return the loss itself, or the one that a config of MMEngine describes.
+
+    Raises:
+        ValueError: Neither a module nor a config.
+    """
+    check_config('loss', loss, nn.Module)
     if isinstance(loss, nn.Module):
         return loss
     from mmcausal.registry import MODELS  # only a config needs MMEngine

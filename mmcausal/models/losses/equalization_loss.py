@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcausal.checks import check_number
-from mmcausal.class_prior import Counts
+from mmcausal.class_prior import Counts, check_class_counts
 from mmcausal.models.losses.base import SampleLoss
 
 
@@ -50,8 +50,8 @@ class EqualizationLoss(SampleLoss):
 
     def set_class_counts(self, class_counts: Counts) -> None:
         """Set the training images of each of the C classes, which may be 0."""
-        is_tail = [count < self.tail_below for count in class_counts]
-        self.is_tail = torch.tensor([*is_tail, False], device=self.is_tail.device)
+        is_tail = check_class_counts(class_counts, fewest=0) < self.tail_below
+        self.is_tail = F.pad(is_tail, (0, 1)).to(self.is_tail.device)
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits.masked_fill(self._ignored(logits, labels), -torch.inf), labels, reduction='none')

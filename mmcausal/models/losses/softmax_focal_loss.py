@@ -2,8 +2,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmcausal.checks import check_number
-from mmcausal.models.losses.base import SampleLoss
+from mmcausal.checks import check_flag, check_number
+from mmcausal.models.losses.base import SampleLoss, check_labels
 
 
 class SoftmaxFocalLoss(SampleLoss):
@@ -21,7 +21,7 @@ class SoftmaxFocalLoss(SampleLoss):
             code of the paper's authors for ImageNet-LT.
 
     Raises:
-        ValueError: A negative ``gamma``.
+        ValueError: Arguments out of range; labels that are not one class per image.
     """
 
     def __init__(self,
@@ -31,9 +31,10 @@ class SoftmaxFocalLoss(SampleLoss):
                  detach_modulator: bool = False) -> None:
         super().__init__(reduction, loss_weight)
         self.gamma = check_number('gamma', gamma, '[0, inf)')
-        self.detach_modulator = detach_modulator
+        self.detach_modulator = check_flag('detach_modulator', detach_modulator)
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        check_labels(self, labels)
         cross_entropy = F.cross_entropy(logits, labels, reduction='none')
         modulator = (1 - (-cross_entropy).exp())**self.gamma
         return (modulator.detach() if self.detach_modulator else modulator) * cross_entropy

@@ -8,6 +8,7 @@ from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import nn
 
+from mmcausal.checks import check_config
 from mmcausal.models.tde_support import sigmoid_loss
 
 HOST_ROI_HEADS = [component for component in vars(host).values()
@@ -42,6 +43,9 @@ def check_settings(roi_head: Type[BaseRoIHead], settings: dict) -> None:
     if not settings['bbox_head']:
         raise ValueError(f'{roi_head.__name__} needs a bbox_head, the head with the classifier, but got '
                          f'{settings["bbox_head"]!r}')
+    heads = settings['bbox_head']
+    for head in heads if isinstance(heads, (list, tuple)) else [heads]:
+        check_config('bbox_head', head, nn.Module)
     for setting, owners in _settings_of_others(roi_head, settings):
         ours = [f'mmcausal.TDE{owner}' for owner in owners if owner not in WITHOUT_TDE]
         advice = f'; use {" or ".join(ours)}' if ours else \

@@ -72,6 +72,8 @@ class TDERoIHeadMixin:
     def __init__(self, *args: dict, bbox_head: BBoxHeads, classifier: Optional[dict] = None,
                  **kwargs: Union[dict, list, None]) -> None:
         check_settings(type(self), dict(kwargs, bbox_head=bbox_head))
+        if not isinstance(classifier, (dict, type(None))):
+            raise ValueError(f'classifier must be a dict of the arguments of the layer, but got {classifier!r}')
         super().__init__(*args, bbox_head=bbox_head, **kwargs)  # type: ignore[call-arg]
         for head in box_heads(self):
             check_box_head(head)

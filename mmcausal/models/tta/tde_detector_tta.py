@@ -106,8 +106,11 @@ class TDEDetectorTTA(DetTTAModel):
                  alpha: Optional[Alpha] = None,
                  tta_cfg: Optional[dict] = None,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
-        tta_cfg = ConfigDict(tta_cfg or dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=300))
-        super().__init__(tta_cfg=tta_cfg, module=module, data_preprocessor=data_preprocessor)
+        if tta_cfg is None:
+            tta_cfg = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=300)
+        if not isinstance(tta_cfg, dict) or 'nms' not in tta_cfg:
+            raise ValueError(f'tta_cfg must be a dict with nms and max_per_img, but got {tta_cfg!r}')
+        super().__init__(tta_cfg=ConfigDict(tta_cfg), module=module, data_preprocessor=data_preprocessor)
         if isinstance(self.module, TDEDetectorTTA):  # --tta with a config that has this wrapper as its model
             self.module = self.module.module
         enable_detector_tde(self.module, detector_alpha(self.module) if alpha is None else alpha)
