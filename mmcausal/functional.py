@@ -42,14 +42,8 @@ _Value = TypeVar('_Value')
 
 
 def _length(v: Tensor) -> Tensor:
-    """Return the Euclidean length over the last dimension, which is kept; the gradient at zero is zero.
-
-    The squares of values beyond 1e19 or below 1e-19 are not in the range of float32, so they are those of ``v`` over
-    its largest value.
-    """
-    largest = v.detach().abs().amax(-1, keepdim=True)
-    largest = largest.masked_fill(largest == 0, 1)
-    return torch.linalg.vector_norm(v / largest, dim=-1, keepdim=True) * largest
+    """Return the Euclidean length over the last dimension, which is kept; the gradient at zero is zero."""
+    return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
 
 
 class Normalizer(NamedTuple):

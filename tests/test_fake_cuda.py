@@ -130,8 +130,9 @@ def test_detection_layer(num_background):
 @pytest.mark.parametrize('dtype', [None, *HALVES])
 @pytest.mark.parametrize('exempt', [True, False])
 def test_tde_inference(exempt, dtype, monkeypatch):
-    """Apart from the value of alpha, which is read once in each forward pass."""
+    """Apart from the value of alpha and the check of logits, which wait once in each forward pass."""
     monkeypatch.setattr(TDELinear, 'resolved_alpha', lambda layer: 1.5)
+    monkeypatch.setattr(TDELinear, '_warn_of_meaningless', lambda layer, logits: None)
     for layer in (on_cuda(lambda: DeconfoundLinear(D, C)),
                   on_cuda(lambda: DetectionDeconfoundLinear(D, C, exempt_background=exempt))):
         layer.eval().alpha = 1.5
