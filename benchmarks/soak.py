@@ -122,7 +122,8 @@ def rounded(samples: Sequence[Sample], most: int = 240) -> List[List[float]]:
 def main() -> None:
     args = parse_args()
     args.work_dir.mkdir(parents=True)
-    source, counter, sampler, rounds = provenance(), StepCounter(), Sampler(args.seconds), []
+    source, counter, sampler = provenance(), StepCounter(), Sampler(args.seconds)
+    rounds: List[Sample] = []
     sampler.start()
     while not rounds or rounds[-1][0] < args.minutes:
         first = len(sampler.samples)
