@@ -1,7 +1,9 @@
 """Train, validate, save and resume for hours in one process, and measure whether memory or open descriptors grow.
 
 Each round builds a Runner, resumes from the last checkpoint and trains for some more epochs, so whatever a Runner
-leaves behind adds up. The slopes are fitted to the highest values of each round, after a warm-up. Linux only.
+leaves behind adds up. MMEngine itself keeps the logger of each Runner, with an open file, its message hub and its
+visualizer until the process ends; these are dropped after each round. The slopes are fitted to the highest values of
+each round, after a warm-up. Linux only.
 """
 import argparse
 import gc
@@ -91,8 +93,17 @@ def train_round(args: argparse.Namespace, max_epochs: int, counter: StepCounter)
     runner.train()
     if runner.iter != counter.steps:
         raise RuntimeError(f'Iterations after a resume must be {counter.steps}, but got {runner.iter}')
+    drop_instances(runner)
     del runner
     gc.collect()  # a Runner is full of cycles, which would otherwise be freed at some later moment
+
+
+def drop_instances(runner: Runner) -> None:
+    """Close the log file of a Runner, and drop the instances that MMEngine keeps by the name of the experiment."""
+    for handler in runner.logger.handlers:
+        handler.close()
+    for kept in (runner.logger, runner.message_hub, runner.visualizer):
+        type(kept)._instance_dict.clear()
 
 
 def peaks(samples: Sequence[Sample]) -> Sample:
