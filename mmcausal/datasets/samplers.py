@@ -110,6 +110,16 @@ class TwoBranchSampler(Sampler):
         seed = sync_random_seed() if seed is None else check_seed(seed)
         self.branches = DefaultSampler(dataset, shuffle=True, seed=seed), ClassPowerSampler(dataset, -1., seed)
 
+    @property
+    def seed(self) -> int:
+        """Seed of both branches."""
+        return self.branches[1].seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        for branch in self.branches:
+            branch.seed = seed
+
     def __iter__(self) -> Iterator[int]:
         for pair in zip(*self.branches):
             yield from pair

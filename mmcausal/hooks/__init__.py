@@ -10,13 +10,14 @@ from mmcausal.hooks.class_means_hook import ClassMeansHook
 from mmcausal.hooks.class_prior_hook import ClassPriorHook
 from mmcausal.hooks.cumulative_learning_hook import CumulativeLearningHook
 from mmcausal.hooks.deferred_reweighting_hook import DeferredReweightingHook
+from mmcausal.hooks.exact_resume_hook import ExactResumeHook
 from mmcausal.hooks.head_direction_hook import HeadDirectionHook
 from mmcausal.hooks.pictures_hook import PicturesHook
 from mmcausal.hooks.restart_classifier_hook import RestartClassifierHook
 
 __all__ = [
     'ChannelsLastHook', 'CheckpointCheckHook', 'ClassMeansHook', 'ClassPriorHook', 'CumulativeLearningHook',
-    'DeferredReweightingHook', 'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'
+    'DeferredReweightingHook', 'ExactResumeHook', 'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'
 ]
 
 if is_usable('mmdet'):
