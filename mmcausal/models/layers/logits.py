@@ -2,7 +2,6 @@
 import torch
 from torch import Tensor
 
-
 EQUAL = 1e-12  # no softmax in half or single precision tells such logits apart
 
 
