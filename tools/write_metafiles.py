@@ -12,6 +12,7 @@ import yaml
 from mmengine.config import Config
 
 from mmcausal.encoding import use_utf8
+from mmcausal.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 # Keyed by benchmark: the last field of a config's name, or else its folder
@@ -107,7 +108,7 @@ def main() -> None:
     for path, text in outdated.items():
         print(path.relative_to(ROOT))
         if not args.check:
-            path.write_text(text, encoding='utf-8')
+            write_text(path, text)
     if args.check and outdated:
         sys.exit(1)
 

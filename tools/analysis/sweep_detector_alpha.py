@@ -23,7 +23,6 @@ from arguments import (
     add_sweep_arguments,
     check_choice_of_alpha,
     dataset_to_choose_by,
-    plain_errors,
     write_chosen,
 )
 from mmengine.dataset import BaseDataset
@@ -45,8 +44,10 @@ from mmcausal.analysis import (
     remaining_batches,
 )
 from mmcausal.analysis.proposal_store import check_alpha_free_boxes
+from mmcausal.commands import check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
+from mmcausal.files import replacing, write_text
 from mmcausal.models import enable_detector_tde
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha
@@ -86,6 +87,7 @@ def parse_args() -> argparse.Namespace:
     if args.write_config and args.no_exempt_background:
         parser.error('--write-config writes alpha alone, so it needs the exemption of the background as in the config: '
                      'leave out --no-exempt-background')
+    check_outputs(parser, args, args.out, args.write_config, args.out and args.out.with_suffix('.png'))
     return args
 
 
@@ -203,7 +205,8 @@ def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
                 if name != 'alpha' and points[0][name] >= 0}
     draw_over_alpha(axes, points, measured, marks)
     axes.set_ylabel('box AP (%)')
-    figure.savefig(path)
+    with plain_errors(), replacing(path) as new:
+        figure.savefig(new)
 
 
 def main() -> None:
@@ -235,11 +238,12 @@ def main() -> None:
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
           f'alpha {best}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(
+        content = json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
-            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1), encoding='utf-8')
+            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1)
+        with plain_errors():
+            write_text(args.out, content)
         plot = args.out.with_suffix('.png')
         draw(points, {**marks, **{name: alpha for name, alpha in (('config', own), (f'best in {args.select}', best))
                                   if alpha not in (0, 'auto')}}, plot)

@@ -26,7 +26,7 @@ def main() -> None:
     args = parse_args()
     try:
         train_file, val_file = make_shapes_dataset(**vars(args), report=print)
-    except (FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
     categories = json.loads(train_file.read_text(encoding='utf-8'))['categories']
     groups = Counter(category['frequency'] for category in categories)
