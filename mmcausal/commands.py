@@ -14,11 +14,11 @@ from mmcausal.models.layers import Alpha, check_alpha
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the tool with the message alone if the input is wrong, or an output cannot be written."""
+    """End the tool with the message alone if the input is wrong. It also decorates a ``main``."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(str(error))
+        sys.exit(f'{error}' or repr(error))
 
 
 def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:

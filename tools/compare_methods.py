@@ -220,6 +220,7 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -241,9 +242,8 @@ def main() -> None:
         epochs = args.epochs or 'those of the configs'
         content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows,
                        failures=failures)
-        with plain_errors():
-            write_text(args.out, json.dumps(content, indent=1, default=str))
-            write_text(args.out.with_suffix('.md'), table + '\n')
+        write_text(args.out, json.dumps(content, indent=1, default=str))
+        write_text(args.out.with_suffix('.md'), table + '\n')
     if failures:
         sys.exit('\n'.join(failures))
 

@@ -94,7 +94,7 @@ def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.
     for axes, (name, (_, heat)), ranking in zip(figure.axes, cams.items(), rankings):
         lines = '\n'.join(f'{label} {100 * score:.1f} %' for label, score in ranking)
         draw_grad_cam(axes, shown, heat, f'{name}\n{lines}')
-    with plain_errors(), replacing(out) as new:
+    with replacing(out) as new:
         figure.savefig(new)
 
 
@@ -121,6 +121,7 @@ def print_table(rankings: Dict[str, Ranking]) -> None:
         print(''.join(pad(f'{100 * score:>6.2f} %  {name}', 40) for name, score in row).rstrip())
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

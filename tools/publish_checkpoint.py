@@ -44,6 +44,7 @@ def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
     return halved
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -54,8 +55,7 @@ def main() -> None:
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     out = args.out_dir / f'{args.name}-{digest[:8]}.pth'
-    with plain_errors():
-        write_bytes(check_output(out, [args.checkpoint], args.overwrite), content)
+    write_bytes(check_output(out, [args.checkpoint], args.overwrite), content)
     print(f'{out}: {len(content) / 1e6:.1f} MB, SHA-256 {digest}')
 
 

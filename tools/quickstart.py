@@ -2,7 +2,7 @@
 
 Trains ``configs/digits_lt/{linear,deconfound}_small_ir100.py`` for a few seeds, tests them three ways, prints a table
 and plots accuracy by class frequency and by alpha. Configs and MMEngine's Runner do the work, as in any real
-experiment.
+experiment. A second run with the same --work-dir trains again and replaces the files of the first.
 """
 import argparse
 import json
@@ -18,6 +18,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
+from mmcausal.commands import plain_errors  # noqa: E402
 from mmcausal.encoding import use_utf8  # noqa: E402
 from mmcausal.evaluation import ShotAccuracy  # noqa: E402
 from mmcausal.files import replacing, write_text  # noqa: E402
@@ -100,6 +101,7 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
         figure.savefig(new, dpi=150)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

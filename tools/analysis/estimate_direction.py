@@ -43,6 +43,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@plain_errors()
 @torch.no_grad()
 def main() -> None:
     use_utf8()
@@ -80,8 +81,7 @@ def main() -> None:
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
             state[f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
         print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')
-    with plain_errors():
-        write_checkpoint(args.out, checkpoint)
+    write_checkpoint(args.out, checkpoint)
     print(f'Saved {args.out}')
 
 

@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@plain_errors()
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     use_utf8()
@@ -53,7 +54,7 @@ def main() -> None:
     classifier = without_wrappers(runner.model)
     pictures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
     for name, figure in pictures.items():
-        with plain_errors(), replacing(args.out_dir / f'{name}.png') as new:
+        with replacing(args.out_dir / f'{name}.png') as new:
             figure.savefig(new)
         print(args.out_dir / f'{name}.png')
 

@@ -91,6 +91,7 @@ def draw_sweep(points: List[dict], layer: TDELinear, alpha: float) -> 'Figure':
     return figure
 
 
+@plain_errors()
 def main() -> None:
     from mmcausal.visualization import class_rows, report_page
     use_utf8()
@@ -119,8 +120,7 @@ def main() -> None:
         rows=class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(),
                         metric.groups(), np.asarray(store.labels),
                         {name: predict(layer, store.features, value) for name, value in names.items()}))
-    with plain_errors():
-        write_text(args.out, page)
+    write_text(args.out, page)
     print(f'Report: {args.out}')
 
 

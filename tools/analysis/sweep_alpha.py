@@ -104,7 +104,7 @@ def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> N
     from mmcausal.visualization import draw_alpha_sweep, paper_figure
     figure, axes = paper_figure()
     draw_alpha_sweep(axes, points, marks)
-    with plain_errors(), replacing(path) as new:
+    with replacing(path) as new:
         figure.savefig(new)
 
 
@@ -124,6 +124,7 @@ def report_sweep(layer: TDELinear, points: List[Dict[str, Any]], rules: Dict[str
     return dict(best=best, largest_entropy=evenest)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -149,12 +150,10 @@ def main() -> None:
         sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
         chosen[normalizer] = report_sweep(layer, sweeps[normalizer], rules, args)
     if args.out:
-        content = json.dumps(dict(
+        write_text(args.out, json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps, corrections=others),
-            indent=1)
-        with plain_errors():
-            write_text(args.out, content)
+            indent=1))
     if args.write_config:
         write_chosen(args, chosen[layer.normalizer]['best'], len(store.labels), args.classifier)
 

@@ -205,10 +205,11 @@ def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
                 if name != 'alpha' and points[0][name] >= 0}
     draw_over_alpha(axes, points, measured, marks)
     axes.set_ylabel('box AP (%)')
-    with plain_errors(), replacing(path) as new:
+    with replacing(path) as new:
         figure.savefig(new)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -238,12 +239,10 @@ def main() -> None:
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
           f'alpha {best}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
     if args.out:
-        content = json.dumps(dict(
+        write_text(args.out, json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
-            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1)
-        with plain_errors():
-            write_text(args.out, content)
+            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1))
         plot = args.out.with_suffix('.png')
         draw(points, {**marks, **{name: alpha for name, alpha in (('config', own), (f'best in {args.select}', best))
                                   if alpha not in (0, 'auto')}}, plot)

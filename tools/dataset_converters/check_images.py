@@ -123,6 +123,7 @@ def find_copies(splits: Dict[str, List[str]]) -> List[List[str]]:
                   if len({split for split, _ in files}) > 1)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -151,8 +152,7 @@ def main() -> None:
         for paths in copies[:args.show]:
             print(f'    {" = ".join(paths)}')
     if args.out:
-        with plain_errors():
-            write_text(args.out, ''.join(f'{path}\n' for path in unreadable), errors='surrogateescape')
+        write_text(args.out, ''.join(f'{path}\n' for path in unreadable), errors='surrogateescape')
     sys.exit(1 if unreadable or copies or num_refused else 0)
 
 

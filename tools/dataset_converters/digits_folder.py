@@ -12,7 +12,7 @@ import cv2
 from mmcausal.commands import plain_errors
 from mmcausal.datasets import LongTailedDigits
 from mmcausal.encoding import use_utf8
-from mmcausal.files import replacing
+from mmcausal.files import replacing, write_bytes
 
 NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 IMBALANCE_RATIO = 100  # without the images to spare
@@ -28,10 +28,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
-    with plain_errors(), replacing(args.out_dir) as new:
+    with replacing(args.out_dir) as new:
         write_folder(new)
     for folder in ('train', 'test'):
         counts = [len(list(path.iterdir())) for path in (args.out_dir / folder).iterdir()]
@@ -48,8 +49,7 @@ def write_folder(root: Path) -> None:
                 if split == 'val' and of_split[name] == SPARE:
                     continue
                 path = root / folder / name / f'{split}_{index:04d}.png'
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(cv2.imencode('.png', info['img'])[1].tobytes())
+                write_bytes(path, cv2.imencode('.png', info['img'])[1].tobytes())
                 of_split[name] += 1
 
 

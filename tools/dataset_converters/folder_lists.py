@@ -45,6 +45,7 @@ def split_images(labels: np.ndarray, counts: List[int], val: int, test: int, see
     return {split: np.sort(drawn[split]) for split in SPLITS if len(drawn[split])}
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -65,12 +66,10 @@ def main() -> None:
             sys.exit(f'{args.out_dir / split}.txt is a list that this run does not write; remove it first')
     for split, indices in splits.items():
         lines = [f'{paths[index].as_posix()} {labels[index]}\n' for index in indices]
-        with plain_errors():
-            write_text(args.out_dir / f'{split}.txt', ''.join(lines))
+        write_text(args.out_dir / f'{split}.txt', ''.join(lines))
         counts = np.bincount(labels[indices], minlength=len(dataset.CLASSES))
         print(f'{args.out_dir / split}.txt: {len(lines)} images, {counts.max()} to {counts.min()} of a class')
-    with plain_errors():
-        write_text(args.out_dir / 'classes.txt', ''.join(f'{name}\n' for name in dataset.CLASSES))
+    write_text(args.out_dir / 'classes.txt', ''.join(f'{name}\n' for name in dataset.CLASSES))
     print(f'{args.out_dir / "classes.txt"}: {len(dataset.CLASSES)} classes')
 
 

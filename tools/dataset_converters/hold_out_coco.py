@@ -63,6 +63,7 @@ def check_images(content: dict) -> None:
         seen.add(name)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -81,8 +82,7 @@ def main() -> None:
     if unused:
         print(f'No training image: {", ".join(map(repr, unused))}')
     for file, part in zip((args.train, args.held_out), split_annotations(content, held_out)):
-        with plain_errors():
-            write_text(file, json.dumps(part))
+        write_text(file, json.dumps(part))
         counts = [len(ids) for category, ids in images_by_category(part).items() if ids and category in wanted]
         print(f'{file}: {len(part["images"])} images, {min(counts)} to {max(counts)} of each category')
 

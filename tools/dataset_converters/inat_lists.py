@@ -18,14 +18,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
     content = json.loads(args.annotations.read_text(encoding='utf-8-sig'))
     labels = {annotation['image_id']: annotation['category_id'] for annotation in content['annotations']}
     lines = [f"{image['file_name']} {labels[image['id']]}\n" for image in content['images']]
-    with plain_errors():
-        write_text(args.out, ''.join(lines))
+    write_text(args.out, ''.join(lines))
     print(f'{args.out}: {len(lines)} images of {len(set(labels.values()))} classes')
 
 

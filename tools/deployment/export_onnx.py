@@ -65,6 +65,7 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     return model.eval()
 
 
+@plain_errors()
 @torch.no_grad()
 def main() -> None:
     use_utf8()
@@ -74,7 +75,7 @@ def main() -> None:
         deployed = DeployedClassifier(classifier, args.classifier).eval()
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
-    with plain_errors(), replacing(args.out) as new:
+    with replacing(args.out) as new:
         export(deployed, new, args)
     session = onnxruntime.InferenceSession(str(args.out), providers=['CPUExecutionProvider'])
     images = torch.randint(0, 256, (5, args.channels, *args.image_size)).float()
