@@ -61,8 +61,8 @@ def replacing(path: FilePath) -> Iterator[Path]:
         WriteError: The file cannot be written, e.g. on a full disk.
     """
     target = Path(os.path.realpath(path))  # a link stays, and leads to the new file
-    # One name for all runs, so that the next one replaces what a killed one left
-    new = target.with_name(f'.{target.stem}.partial{target.suffix}')
+    # One name for all runs, so that the next one replaces what a killed one left, and no suffix that others look for
+    new = target.with_name(f'.{target.name}.partial')
     with naming(path):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove(new)

@@ -22,7 +22,7 @@ from mmengine.config import Config, DictAction
 from mmcausal.analysis import commit, hash_config, machine, provenance
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
-from mmcausal.files import replacing, write_text
+from mmcausal.files import write_text
 from mmcausal.text import markdown_code
 
 TOOLS = Path(__file__).resolve().parent
@@ -138,8 +138,7 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     work_dir = args.work_dir / f'{training_name(path)}_{seed}_{signature(cfg)}'
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.get("max_epochs", 1)}.pth'
     if not checkpoint.exists():
-        with replacing(work_dir / 'config.py') as new:
-            cfg.dump(new)
+        write_text(work_dir / 'config.py', cfg.pretty_text)
         note_start(work_dir)
         start = time.time()
         print(f'{path.stem}, seed {seed}: training in {work_dir}', flush=True)
@@ -164,8 +163,7 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
     if not out.exists():
         cfg.load_from = None
         config = out.with_suffix('.py')
-        with replacing(config) as new:
-            cfg.dump(new)
+        write_text(config, cfg.pretty_text)
         partial = out.with_suffix('.partial.json')
         run('test', config, [checkpoint, '--out', partial, '--out-item', 'metrics'], checkpoint.parent, args)
         partial.replace(out)

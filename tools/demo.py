@@ -23,7 +23,6 @@ from mmcausal.commands import (
     total_effect_alone,
 )
 from mmcausal.encoding import use_utf8
-from mmcausal.files import replacing
 from mmcausal.hosts import is_installed
 from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
@@ -34,6 +33,7 @@ from mmcausal.visualization import (
     grad_cams,
     image_to_show,
     paper_figure,
+    save_figure,
 )
 
 Ranking = List[Tuple[str, float]]
@@ -94,8 +94,7 @@ def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.
     for axes, (name, (_, heat)), ranking in zip(figure.axes, cams.items(), rankings):
         lines = '\n'.join(f'{label} {100 * score:.1f} %' for label, score in ranking)
         draw_grad_cam(axes, shown, heat, f'{name}\n{lines}')
-    with replacing(out) as new:
-        figure.savefig(new)
+    save_figure(figure, out)
 
 
 def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELinear, float]:

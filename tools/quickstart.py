@@ -21,8 +21,8 @@ from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
 from mmcausal.commands import plain_errors  # noqa: E402
 from mmcausal.encoding import use_utf8  # noqa: E402
 from mmcausal.evaluation import ShotAccuracy  # noqa: E402
-from mmcausal.files import replacing, write_text  # noqa: E402
-from mmcausal.visualization import draw_alpha_sweep, paper_figure  # noqa: E402
+from mmcausal.files import write_text  # noqa: E402
+from mmcausal.visualization import draw_alpha_sweep, paper_figure, save_figure  # noqa: E402
 from mmcausal.visualization.style import CLASSIFIER_COLORS, MARKERS, legend_above  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'digits_lt'
@@ -97,8 +97,7 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
     marks = {'config': results[0]['alpha'], 'auto': np.mean([result['auto_alpha'] for result in results])}
     draw_alpha_sweep(by_alpha, points, marks)
     by_alpha.set(xlabel='alpha of TDE (0: de-confound)', ylim=(0, 103))
-    with replacing(path) as new:
-        figure.savefig(new, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 @plain_errors()

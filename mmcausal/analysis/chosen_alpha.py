@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmcausal.files import check_output, replacing
+from mmcausal.files import check_output, write_text
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear
 
@@ -40,19 +40,19 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
     if not isinstance(cfg.model['type'], str):
         raise ValueError(f'{config} must name its types as text, to be inherited from, but is a config of pure Python '
                          f'(read_base): set alpha={alpha!r} in it')
-    base = Path(os.path.relpath(Path(config).resolve(), out.parent.resolve())).as_posix()
+    base = Path(config).resolve()
     errors = []
-    with replacing(out) as new:
-        for change in _changes(cfg, alpha, classifier):
-            text = '\n'.join([f'# {reason}'] * bool(reason) + [f'_base_ = {base!r}', *change, ''])
-            new.write_text(text, encoding='utf-8')
-            try:
-                if set(configured_alphas(Config.fromfile(new), classifier)) == {alpha}:
-                    return
-                errors.append(f'{change[0]} has no effect')
-            except Exception as error:  # hosts raise various types; the next place may do
-                errors.append(f'{change[0]} fails: {error}')
+    for change in _changes(cfg, alpha, classifier):
+        try:
+            if set(configured_alphas(Config.fromstring(_text(base, change), '.py'), classifier)) == {alpha}:
+                break
+            errors.append(f'{change[0]} has no effect')
+        except Exception as error:  # hosts raise various types; the next place may do
+            errors.append(f'{change[0]} fails: {error}')
+    else:
         raise ValueError(f'no config with alpha={alpha!r} follows from {config}: {"; ".join(errors)}')
+    relative = Path(os.path.relpath(base, out.parent.resolve()))
+    write_text(out, f'# {reason}\n' * bool(reason) + _text(relative, change))
 
 
 def check_config_name(out: Union[str, Path]) -> Path:
@@ -77,6 +77,11 @@ def alphas_in(model: nn.Module, classifier: str = 'head.fc') -> List[Alpha]:
     model = without_wrappers(model)
     stages = [layer.alpha for layer in model.modules() if isinstance(layer, DetectionDeconfoundLinear)]
     return stages or [alpha_of(model, classifier)]
+
+
+def _text(base: Path, change: List[str]) -> str:
+    """Return the config that changes ``base``."""
+    return '\n'.join([f'_base_ = {base.as_posix()!r}', *change, ''])
 
 
 def _changes(cfg: Config, alpha: Alpha, classifier: str) -> Iterator[List[str]]:

@@ -162,7 +162,7 @@ class ProposalStore:
         return self.num_done
 
     def _files(self) -> List[Path]:
-        return sorted(self.folder.glob('[0-9]*.pt'))  # without one that a killed run left half
+        return sorted(self.folder.glob('*.pt'))
 
     def append(self, proposals: Proposals) -> None:
         """Add the proposals of the next image.

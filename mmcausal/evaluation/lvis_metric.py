@@ -1,5 +1,4 @@
 """Box and mask average precision of LVIS, on top of MMDetection's metric."""
-import contextlib
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -10,7 +9,7 @@ from mmcausal.checks import check_integer
 from mmcausal.datasets.lvis import check_categories
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
-from mmcausal.files import replacing
+from mmcausal.files import write_text
 from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
@@ -166,9 +165,11 @@ class LVISMetric(CheckedSamplesMixin, HostLVISMetric):
         if any('masks' in result for result in results):
             files['segm'] = f'{outfile_prefix}.segm.json'
         for metric, file in files.items():
-            # Whole or not at all; the file of the last evaluation is replaced. A URL is left to the host
-            with contextlib.nullcontext(file) if '://' in file else replacing(file) as new:
-                dump(self._detections(results, metric), str(new))
+            detections = self._detections(results, metric)
+            if '://' in file:  # the host's to write
+                dump(detections, file)
+            else:
+                write_text(file, dump(detections, file_format='json'))
         MMLogger.get_current_instance().info(f'Wrote the detections to {", ".join(files.values())}')
         return files
 

@@ -54,7 +54,7 @@ def test_a_killed_save_leaves_the_checkpoint_before(tmp_path, monkeypatch, undis
     def killed_at_second(path, content):
         if path.endswith('epoch_2.pth'):
             if moment == 'half':
-                (tmp_path / '.epoch_2.partial.pth').write_bytes(content[:1000])
+                (tmp_path / '.epoch_2.pth.partial').write_bytes(content[:1000])
             if moment == 'after':
                 write_bytes(path, content)
             raise Killed

@@ -20,9 +20,8 @@ from arguments import (
 from mmcausal.analysis import build_split
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
-from mmcausal.files import replacing
 from mmcausal.models.enable_tde import without_wrappers
-from mmcausal.visualization import PICTURES
+from mmcausal.visualization import PICTURES, save_figure
 
 matplotlib.use('Agg')
 
@@ -54,8 +53,7 @@ def main() -> None:
     classifier = without_wrappers(runner.model)
     pictures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
     for name, figure in pictures.items():
-        with replacing(args.out_dir / f'{name}.png') as new:
-            figure.savefig(new)
+        save_figure(figure, args.out_dir / f'{name}.png')
         print(args.out_dir / f'{name}.png')
 
 

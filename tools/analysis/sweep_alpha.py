@@ -43,7 +43,7 @@ from mmcausal.class_prior import check_class_counts
 from mmcausal.commands import check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
-from mmcausal.files import replacing, write_text
+from mmcausal.files import write_text
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import TDELinear
 
@@ -101,11 +101,10 @@ def sweep_setting(layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, a
 def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
-    from mmcausal.visualization import draw_alpha_sweep, paper_figure
+    from mmcausal.visualization import draw_alpha_sweep, paper_figure, save_figure
     figure, axes = paper_figure()
     draw_alpha_sweep(axes, points, marks)
-    with replacing(path) as new:
-        figure.savefig(new)
+    save_figure(figure, path)
 
 
 def report_sweep(layer: TDELinear, points: List[Dict[str, Any]], rules: Dict[str, float],

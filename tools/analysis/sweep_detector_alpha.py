@@ -47,7 +47,7 @@ from mmcausal.analysis.proposal_store import check_alpha_free_boxes
 from mmcausal.commands import check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
-from mmcausal.files import replacing, write_text
+from mmcausal.files import write_text
 from mmcausal.models import enable_detector_tde
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha
@@ -198,15 +198,14 @@ def sweep(model: nn.Module, store: ProposalStore, metric: Metric, args: argparse
 def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
-    from mmcausal.visualization import draw_over_alpha, paper_figure
+    from mmcausal.visualization import draw_over_alpha, paper_figure, save_figure
     figure, axes = paper_figure()
     points = [point for point in points if point['alpha'] != 'auto']  # it has marks
     measured = {name: METRIC_GROUPS.get(name, name) for name in (points[0] if points else [])
                 if name != 'alpha' and points[0][name] >= 0}
     draw_over_alpha(axes, points, measured, marks)
     axes.set_ylabel('box AP (%)')
-    with replacing(path) as new:
-        figure.savefig(new)
+    save_figure(figure, path)
 
 
 @plain_errors()

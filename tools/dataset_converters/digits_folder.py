@@ -40,6 +40,7 @@ def main() -> None:
 
 
 def write_folder(root: Path) -> None:
+    """Write the images of both splits below a new folder."""
     for folder, splits in (('train', ('train', 'val')), ('test', ('test', ))):
         for split in splits:
             dataset, of_split = LongTailedDigits(split, IMBALANCE_RATIO), Counter()
