@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner, set_random_seed
 
 from mmcausal.analysis import FeatureStore, ProposalStore, provenance
@@ -115,7 +114,6 @@ def kept_direction(folder: Path) -> int:
     return len(whole)
 
 
-@HOOKS.register_module()
 class SeedAndCount(Hook):
     """Seed all generators before each epoch, and count the epochs that are saved."""
     priority = 'LOWEST'
@@ -132,9 +130,10 @@ def train(cfg: Config, folder: Path) -> None:
     cfg.resume, cfg.randomness = True, dict(seed=0)
     cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = EPOCHS, 100
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='SeedAndCount', priority='LOWEST')]
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(SeedAndCount())
+    runner.train()
 
 
 def train_linear(folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mmcausal.checks import check_integer, check_number
 from mmcausal.datasets.long_tail import long_tailed_counts
-from mmcausal.files import replacing, write_bytes
+from mmcausal.files import replacing, write_bytes, write_text
 
 Record = Dict[str, Union[int, str, list]]  # of an LVIS file
 Region = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -323,5 +323,5 @@ def make_shapes_dataset(out_dir: Union[str, Path],
         for file, folder, plan, rng in zip(files, folders, plans, (train_rng, val_rng)):
             new_folder, new_file = (stack.enter_context(replacing(path)) for path in (folder, file))
             records = write_images(folder.name, new_folder, plan, classes, image_size, rng, report)
-            new_file.write_text(json.dumps(dict(categories=categories, **records)), encoding='utf-8')
+            write_text(new_file, json.dumps(dict(categories=categories, **records)))
     return files[0], files[1]
