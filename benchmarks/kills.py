@@ -271,7 +271,7 @@ def trials(subject: Subject, number: int, folder: Path, draw: random.Random) -> 
 
 
 def main() -> None:
-    args = parse_args()
+    args, source = parse_args(), provenance()  # files may change in the meantime
     torch.set_num_threads(1)  # a forked process may not share a pool of threads
     args.work_dir.mkdir(parents=True)
     folder = args.work_dir.resolve()
@@ -285,7 +285,7 @@ def main() -> None:
                          **{key: sum(trial[key] for trial in found) for key in ('lost', 'result_differs')},
                          while_writing=sum(trial['half_written'] > 0 for trial in found)))
         print({key: value for key, value in rows[-1].items() if key != 'trials'}, flush=True)
-        write_text(args.out, json.dumps(dict(provenance(), rows=rows), indent=1))
+        write_text(args.out, json.dumps(dict(source, rows=rows), indent=1))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from mmengine.utils import track_iter_progress
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.encoding import use_utf8
-from mmcausal.files import write_text
+from mmcausal.files import check_output, write_text
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
@@ -139,6 +139,8 @@ def main() -> None:
         if dataset is None:
             num_refused += 1
             continue
+        if args.out and dataset.ann_file:
+            check_output(args.out, [dataset.ann_file], args.overwrite)
         print(f'{split}: {dataset.ann_file or dataset.img_prefix}\n  {describe(dataset)}')
         faults = find_faults(dataset)
         print(f'\n  {len(faults)} unreadable')
