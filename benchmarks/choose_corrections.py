@@ -27,7 +27,9 @@ from mmcausal.analysis import (
     shot_metric,
     sweep_corrections,
 )
+from mmcausal.commands import add_overwrite_argument, check_outputs
 from mmcausal.evaluation import ShotAccuracy
+from mmcausal.files import write_text
 from mmcausal.models import TDELinear
 
 ALPHAS, TAUS, EXPONENTS = (np.linspace(0, high, steps).round(3).tolist()
@@ -54,7 +56,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to both configs')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def load(config: str, checkpoint: str, split: str, options: dict) -> Tuple[TDELinear, Tensor, Tensor, ExpectedAccuracy]:
@@ -102,10 +107,8 @@ def main() -> None:
         rows.append(dict(method=method, chosen=dict(alpha=point['alpha'], tau=point['tau']),
                          test={prior: point[prior] for prior in PRIORS}))
         print(rows[-1], flush=True)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(dict(
-        provenance(), corrections_tried=tried, seconds=round(time.perf_counter() - start, 1), rows=rows), indent=1),
-        encoding='utf-8')
+    write_text(args.out, json.dumps(dict(
+        provenance(), corrections_tried=tried, seconds=round(time.perf_counter() - start, 1), rows=rows), indent=1))
 
 
 if __name__ == '__main__':

@@ -16,6 +16,8 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import MODELS
 
@@ -33,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, help="score threshold; default: the configs' own")
     parser.add_argument('--out', type=Path, help='JSON file for the result')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to both configs')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def load_config(path: Path, args: argparse.Namespace) -> Config:
@@ -88,7 +93,7 @@ def main() -> None:
     if args.out:
         result = dict(provenance(), config=args.config.stem, baseline=args.baseline.stem, seconds_per_image=medians,
                       ratio=ratio, seconds=seconds, score_thr=args.score_thr)
-        args.out.write_text(json.dumps(result, indent=1), encoding='utf-8')
+        write_text(args.out, json.dumps(result, indent=1))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,8 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmcausal.files import write_text
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 CLASSIFIER = 'model.roi_head.classifier'
 TRAINING_TIME = 'training_time.json'
@@ -43,7 +45,7 @@ def train_once(make_config: MakeConfig, kind: str, seed: int, work_dir: Path) ->
         start, resumed = time.time(), (work_dir / 'last_checkpoint').exists()
         build_runner(cfg, work_dir, changes).train()
         times = dict(minutes=round((time.time() - start) / 60, 1), resumed=resumed)
-        (work_dir / TRAINING_TIME).write_text(json.dumps(times), encoding='utf-8')
+        write_text(work_dir / TRAINING_TIME, json.dumps(times))
     return last
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import collect_features, load_classifier, provenance, quiet_runner, shot_metric, sweep_alpha
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 from mmcausal.visualization.features import head_cosines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +36,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/momentum_ablation'))
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def train(momentum: float, args: argparse.Namespace) -> List[dict]:
@@ -47,7 +52,7 @@ def train(momentum: float, args: argparse.Namespace) -> List[dict]:
                f"custom_hooks.{hooks.index('mmcausal.HeadDirectionHook')}.momentum": optimizer.momentum}
     subprocess.run([
         sys.executable, ROOT / 'tools' / 'compare_methods.py', CONFIG, '--seeds', *map(str, args.seeds),
-        '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out,
+        '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out, '--overwrite',
         '--cfg-options', *(f'{key}={value}' for key, value in options.items())], check=True)
     return json.loads(out.read_text(encoding='utf-8'))['rows'][0]['results']
 
@@ -67,7 +72,6 @@ def measure(checkpoint: Path, options: dict) -> Dict[str, Any]:
 
 def main() -> None:
     args = parse_args()
-    args.work_dir.mkdir(parents=True, exist_ok=True)
     rows = []
     for momentum in args.momenta:
         for result in train(momentum, args):
@@ -80,9 +84,7 @@ def main() -> None:
               + f'; accuracy {accuracies[:, 0].mean():.1f}, with TDE '
               + ', '.join(f'{gain:+.1f} (alpha {alpha:g})' for alpha, gain in
                           zip(ALPHAS[1:], (accuracies[:, 1:] - accuracies[:, :1]).mean(0))), flush=True)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seeds=args.seeds, rows=rows), indent=1),
-                            encoding='utf-8')
+        write_text(args.out, json.dumps(dict(provenance(), epochs=args.epochs, seeds=args.seeds, rows=rows), indent=1))
 
 
 if __name__ == '__main__':

@@ -12,6 +12,8 @@ from four_ways import CONFIGS, print_table, test_four_ways, trainings
 from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 
 NUM_CLASSES = 1203
 
@@ -26,7 +28,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/overfit_table'))
     parser.add_argument('--out', type=Path, help='JSON file for the results')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to both configs')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def make_config(kind: str, args: argparse.Namespace) -> Config:
@@ -61,9 +66,8 @@ def main() -> None:
         first, last = log['losses'][0]['loss'], log['losses'][-1]['loss']
         print(f'{kind}: loss {first:.2f} in the first epoch, {last:.2f} in the last, {log["minutes"]} minutes')
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         content = dict(provenance(), seed=args.seed, epochs=args.epochs, results=results, trainings=logs)
-        args.out.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        write_text(args.out, json.dumps(content, indent=1))
 
 
 if __name__ == '__main__':

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import List
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = '''_base_ = __import__('mmcausal').config_path('own_data/mask-rcnn_deconfound_r50.py')
@@ -35,7 +37,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--side', type=int, default=320, help='longer side of the images in pixels')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/own_coco'), help='a new folder')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def keep_categories(args: argparse.Namespace, file: Path) -> List[str]:
@@ -46,7 +51,7 @@ def keep_categories(args: argparse.Namespace, file: Path) -> List[str]:
     kept = [category for category, _ in images.most_common(args.num_classes)]
     content['annotations'] = [a for a in content['annotations'] if a['category_id'] in kept]
     content['categories'] = [c for c in content['categories'] if c['id'] in kept]
-    file.write_text(json.dumps(content), encoding='utf-8')
+    write_text(file, json.dumps(content))
     return [category['name'] for category in content['categories']]
 
 
@@ -72,7 +77,7 @@ def main() -> None:
              run(hold_out, root / 'rest.json', root / 'train.json', root / 'val.json', '--per-category', 1)]
     config, tde = root / 'detector.py', root / 'detector_tde.py'
     text = CONFIG.format(classes=tuple(classes), root=f'{root}/', images=f'{args.images.resolve()}/')
-    config.write_text(text, encoding='utf-8')
+    write_text(config, text)
     small = [f'{split}_dataloader.dataset.pipeline.{place}.scale=({args.side},{args.side})'
              for split, place in (('train', 2), ('val', 1), ('test', 1))]
     checkpoint = root / 'run' / f'epoch_{args.epochs}.pth'
@@ -81,9 +86,9 @@ def main() -> None:
               run('tools/analysis/sweep_detector_alpha.py', config, checkpoint, '--features', root / 'proposals',
                   '--write-config', tde, '--cfg-options', *small),
               run('tools/test.py', tde, checkpoint, '--work-dir', root / 'test', '--cfg-options', *small)]
-    args.out.write_text(json.dumps(dict(
+    write_text(args.out, json.dumps(dict(
         provenance(), command=sys.argv, classes=classes, lines_of_config=len(text.splitlines()), epochs=args.epochs,
-        steps=steps), indent=1), encoding='utf-8')
+        steps=steps), indent=1))
     print(sum(step['seconds'] for step in steps), 'seconds')
 
 

@@ -18,7 +18,9 @@ import cv2
 from mmengine.config import DictAction
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
 from mmcausal.datasets import LongTailedCIFAR10
+from mmcausal.files import write_bytes, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ('avión', 'sports car', 'птица', 'cat', 'cerf élaphe', 'dog & puppy', 'grenouille', 'horse',
@@ -42,7 +44,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--epochs', type=int, default=15)
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='changes to the trainings')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def write_folder(args: argparse.Namespace, root: Path) -> Dict[str, int]:
@@ -57,9 +62,8 @@ def write_folder(args: argparse.Namespace, root: Path) -> Dict[str, int]:
             if split == 'val' and name == MISSING:
                 continue
             path = root / split / name / f'{split} {index:05d}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                path.write_bytes(cv2.imencode('.png', info['img'][..., ::-1])[1].tobytes())
+                write_bytes(path, cv2.imencode('.png', info['img'][..., ::-1])[1].tobytes())
             numbers[split] += 1
     return numbers
 
@@ -101,22 +105,21 @@ def main() -> None:
     print(numbers, flush=True)
     baseline, deconfound, tde = (work_dir / f'{name}.py' for name in ('baseline', 'deconfound', 'tde'))
     text = BASELINE.format(root=str(root))
-    baseline.write_text(text, encoding='utf-8')
-    deconfound.write_text(text.replace('linear_r32', 'deconfound_r32'), encoding='utf-8')
+    write_text(baseline, text)
+    write_text(deconfound, text.replace('linear_r32', 'deconfound_r32'))
     seconds = {config.stem: train(config, args) for config in (baseline, deconfound)}
     last = f'epoch_{args.epochs}.pth'
     checkpoints = {config: config.parent / config.stem / last for config in (baseline, deconfound)}
-    tde.unlink(missing_ok=True)
     sweep: List[str] = run('tools/analysis/sweep_alpha.py', deconfound, checkpoints[deconfound], '--features',
-                           work_dir / 'features', '--write-config', tde).splitlines()
+                           work_dir / 'features', '--write-config', tde, '--overwrite').splitlines()
     results = dict(linear=test(baseline, checkpoints[baseline]), deconfound=test(deconfound, checkpoints[deconfound]),
                    tde=test(tde, checkpoints[deconfound]))
     alpha = float(re.search(r'alpha=([0-9.]+)', tde.read_text(encoding='utf-8')).group(1))
     print(json.dumps(results, indent=1), f'alpha {alpha}')
-    args.out.write_text(json.dumps(dict(
+    write_text(args.out, json.dumps(dict(
         provenance(), command=sys.argv, classes=NAMES, missing_in_validation=MISSING, images=numbers,
         epochs=args.epochs, seconds_to_train=seconds, alpha_chosen_on_validation=alpha, test=results,
-        sweep=sweep[-40:]), indent=1, ensure_ascii=False), encoding='utf-8')
+        sweep=sweep[-40:]), indent=1, ensure_ascii=False))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Dict, List
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 
 LAST_LINES = 40
 
@@ -22,7 +24,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('guide', type=Path)
     parser.add_argument('--sections', nargs='+', required=True, help='titles of sections of level 2')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def blocks_by_section(text: str) -> Dict[str, List[str]]:
@@ -55,8 +60,8 @@ def main() -> None:
             if results[title][-1]['status']:
                 sys.exit(f'this block of {title!r} failed')
     seconds = {title: round(sum(result['seconds'] for result in done), 1) for title, done in results.items()}
-    args.out.write_text(json.dumps(dict(provenance(), guide=str(args.guide), seconds=seconds, results=results),
-                                   indent=1), encoding='utf-8')
+    write_text(args.out, json.dumps(dict(provenance(), guide=str(args.guide), seconds=seconds, results=results),
+                                    indent=1))
     print(f'Seconds: {seconds}')
 
 

@@ -13,7 +13,9 @@ from four_ways import CONFIGS, print_table, test_four_ways, trainings
 from mmengine.config import Config, DictAction
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
 from mmcausal.datasets.shapes import make_shapes_dataset
+from mmcausal.files import write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +24,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/shapes_table'))
     parser.add_argument('--out', type=Path, help='JSON file for the results')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def make_config(kind: str, data: Path, changes: dict) -> Config:
@@ -49,9 +54,8 @@ def main() -> None:
     for seed, log in zip(args.seeds, logs):
         print(f'seed {seed}: ' + ', '.join(f'{kind} trained in {log[kind]["minutes"]} minutes' for kind in log))
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(provenance(), seeds=args.seeds, results=results, trainings=logs),
-                                       indent=1), encoding='utf-8')
+        write_text(args.out, json.dumps(dict(provenance(), seeds=args.seeds, results=results, trainings=logs),
+                                        indent=1))
 
 
 if __name__ == '__main__':

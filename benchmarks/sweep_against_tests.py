@@ -27,6 +27,8 @@ from mmcausal.analysis import (
     quiet_runner,
     sweep_alpha,
 )
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 from mmcausal.models import TDELinear
 
 TEST = Path(__file__).resolve().parents[1] / 'tools' / 'test.py'
@@ -51,7 +53,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/sweep_against_tests'))
     parser.add_argument('--processes', type=int, default=1, help='tests at the same time')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def test_features(args: argparse.Namespace) -> Tuple[TDELinear, FeatureStore]:
@@ -101,10 +106,9 @@ def main() -> None:
             for alpha, predicted, point in zip(args.alphas, tested, points)]
     differ = sum(row['images_that_differ'] for row in rows)
     print(f'{len(rows)} alphas x {len(labels)} images: {differ} predictions differ; sweep {seconds:.2f} s')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(dict(
+    write_text(args.out, json.dumps(dict(
         provenance(), config=args.config, images=len(labels), dtype=args.dtype, predictions_that_differ=differ,
-        sweep_seconds=seconds, rows=rows), indent=1), encoding='utf-8')
+        sweep_seconds=seconds, rows=rows), indent=1))
 
 
 if __name__ == '__main__':

@@ -14,6 +14,8 @@ from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 from mmcausal.hooks import HeadDirectionHook
 from mmcausal.registry import MODELS
 
@@ -52,7 +54,9 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument('--out', type=Path, help='JSON file for the result')
+    add_overwrite_argument(parser)
     args = parser.parse_args()
+    check_outputs(parser, args, args.out)
 
     steps = {'config': make_step(args.config, args.batch_size), 'baseline': make_step(args.baseline, args.batch_size)}
     seconds = {name: [] for name in steps}
@@ -69,7 +73,7 @@ def main() -> None:
     if args.out:
         result = dict(provenance(), images_per_second=rates, ratio=ratio, rounds=args.rounds, seconds=seconds,
                       batch_size=args.batch_size)
-        args.out.write_text(json.dumps(result, indent=1), encoding='utf-8')
+        write_text(args.out, json.dumps(result, indent=1))
 
 
 if __name__ == '__main__':

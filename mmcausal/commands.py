@@ -1,9 +1,59 @@
-"""Arguments that commands share, and commands that messages name."""
+"""Arguments, checks and errors that commands share, and commands that messages name."""
 import argparse
+import contextlib
+import itertools
+import os
 import shlex
-from typing import Optional
+import sys
+from pathlib import Path
+from typing import Iterator, List, Optional
 
+from mmcausal.files import check_output, is_same_file
 from mmcausal.models.layers import Alpha, check_alpha
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the tool with the message alone if the input is wrong. It also decorates a ``main``."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        sys.exit(f'{error}' or repr(error))
+
+
+def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--overwrite', action='store_true', help='replace output files that exist')
+
+
+def check_outputs(parser: argparse.ArgumentParser, args: argparse.Namespace, *outputs: Optional[Path]) -> None:
+    """End the tool before any work if it cannot write an output, or would replace a file unasked.
+
+    Existing files need ``--overwrite``. A file that another argument names is never replaced.
+
+    Args:
+        parser: Parser of the tool, with :func:`add_overwrite_argument`.
+        args: Its arguments.
+        outputs: The values of output arguments, and files whose names follow from them; ``None`` is left out.
+    """
+    given = [output for output in outputs if output is not None]
+    inputs = [value for value in _leaves(vars(args)) if all(value is not output for output in given)]
+    try:
+        for output, other in itertools.combinations(given, 2):
+            if is_same_file(output, other):
+                raise ValueError(f'the outputs must be different files, but got {output} and {other}')
+        for output in given:
+            check_output(output, [value for value in inputs if os.path.isfile(value)], args.overwrite)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _leaves(value: object) -> List[str]:
+    """Return the texts and paths in the value of an argument, also in lists and in changes of a config."""
+    if isinstance(value, dict):
+        return _leaves(list(value.values()))
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value] if isinstance(value, (str, Path)) else []  # type: ignore[list-item]
 
 
 def alpha_argument(text: str) -> Alpha:

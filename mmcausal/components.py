@@ -25,7 +25,7 @@ MODULES: Dict[str, Tuple[str, ...]] = {
                                   'TDESCNetRoIHead', 'TDEStandardRoIHead', 'TDETridentRoIHead'),
     'mmcausal.models.tta.tde_classifier_tta': ('TDEClassifierTTA', ),
     'mmcausal.models.tta.tde_detector_tta': ('TDEDetectorTTA', 'enable_detector_tde'),
-    'mmcausal.hooks': ('ChannelsLastHook', 'CheckpointCheckHook', 'ClassMeansHook', 'ClassPriorHook',
+    'mmcausal.hooks': ('ChannelsLastHook', 'CheckpointCheckHook', 'CheckpointHook', 'ClassMeansHook', 'ClassPriorHook',
                        'CumulativeLearningHook', 'DeferredReweightingHook', 'ExactResumeHook', 'HeadDirectionHook',
                        'PicturesHook', 'RestartClassifierHook'),
     'mmcausal.hooks.detector_check_hook': ('DetectorCheckHook', ),

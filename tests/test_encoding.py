@@ -66,9 +66,9 @@ def text_files(path):
     """Yield the calls in a program that open a text file, and whether they name its encoding."""
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Call):
-            name = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+            method, function = getattr(node.func, 'attr', ''), getattr(node.func, 'id', '')
             is_binary = any('b' in str(getattr(argument, 'value', '')) for argument in node.args[1:2])
-            if name in ('read_text', 'write_text') or (name == 'open' and not is_binary):
+            if method in ('read_text', 'write_text') or ('open' in (method, function) and not is_binary):
                 yield f'{path.name}:{node.lineno}', 'encoding' in {keyword.arg for keyword in node.keywords}
 
 

@@ -19,8 +19,10 @@ from typing import Any, Dict, List, Optional, Union
 import numpy as np
 from mmengine.config import Config, DictAction
 
-from mmcausal.analysis import commit, hash_config, machine, provenance, replace_text
+from mmcausal.analysis import commit, hash_config, machine, provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.files import write_text
 from mmcausal.text import markdown_code
 
 TOOLS = Path(__file__).resolve().parent
@@ -45,6 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--epochs', type=int, help="epochs of first stages; default: the configs' own")
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'))
     parser.add_argument('--out', type=Path, help='JSON file for the results; a Markdown table is written beside it')
+    add_overwrite_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'slurm'], default='none')
     parser.add_argument('--partition', help='SLURM partition')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
@@ -56,6 +59,7 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'epochs must be at least 1, but got {args.epochs}')
     if (args.launcher == 'slurm') != (args.partition is not None):
         parser.error('--launcher slurm needs --partition, and --partition needs --launcher slurm')
+    check_outputs(parser, args, args.out, args.out and args.out.with_suffix('.md'))
     return args
 
 
@@ -134,8 +138,7 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     work_dir = args.work_dir / f'{training_name(path)}_{seed}_{signature(cfg)}'
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.get("max_epochs", 1)}.pth'
     if not checkpoint.exists():
-        work_dir.mkdir(parents=True, exist_ok=True)
-        cfg.dump(work_dir / 'config.py')
+        write_text(work_dir / 'config.py', cfg.pretty_text)
         note_start(work_dir)
         start = time.time()
         print(f'{path.stem}, seed {seed}: training in {work_dir}', flush=True)
@@ -148,7 +151,7 @@ def note_start(work_dir: Path) -> None:
     """Record commit and machine of each start, because a training may be resumed on another machine."""
     file = work_dir / 'starts.json'
     starts = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
-    replace_text(file, json.dumps([*starts, dict(commit=commit(), machine=machine())], indent=1))
+    write_text(file, json.dumps([*starts, dict(commit=commit(), machine=machine())], indent=1))
 
 
 def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
@@ -160,7 +163,7 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
     if not out.exists():
         cfg.load_from = None
         config = out.with_suffix('.py')
-        cfg.dump(config)
+        write_text(config, cfg.pretty_text)
         partial = out.with_suffix('.partial.json')
         run('test', config, [checkpoint, '--out', partial, '--out-item', 'metrics'], checkpoint.parent, args)
         partial.replace(out)
@@ -215,6 +218,7 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -233,12 +237,11 @@ def main() -> None:
     table = markdown(rows)
     print(f'\nResults in percent, {len(args.seeds)} seeds\n\n{table}')
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         epochs = args.epochs or 'those of the configs'
         content = dict(provenance(), seeds=args.seeds, epochs=epochs, options=args.cfg_options, rows=rows,
                        failures=failures)
-        args.out.write_text(json.dumps(content, indent=1, default=str), encoding='utf-8')
-        args.out.with_suffix('.md').write_text(table + '\n', encoding='utf-8')
+        write_text(args.out, json.dumps(content, indent=1, default=str))
+        write_text(args.out.with_suffix('.md'), table + '\n')
     if failures:
         sys.exit('\n'.join(failures))
 

@@ -15,7 +15,13 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
-from mmcausal.commands import alpha_argument, total_effect_alone
+from mmcausal.commands import (
+    add_overwrite_argument,
+    alpha_argument,
+    check_outputs,
+    plain_errors,
+    total_effect_alone,
+)
 from mmcausal.encoding import use_utf8
 from mmcausal.hosts import is_installed
 from mmcausal.models import TDELinear, enable_tde
@@ -27,6 +33,7 @@ from mmcausal.visualization import (
     grad_cams,
     image_to_show,
     paper_figure,
+    save_figure,
 )
 
 Ranking = List[Tuple[str, float]]
@@ -40,12 +47,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='file for the plot')
+    add_overwrite_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
     if not args.image.is_file():
         parser.error(f'{args.image} is not a file')
     if not is_installed('pytorch_grad_cam'):
         parser.error('the plot needs grad-cam: pip install grad-cam')
+    check_outputs(parser, args, args.out)
     return args
 
 
@@ -85,8 +94,7 @@ def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.
     for axes, (name, (_, heat)), ranking in zip(figure.axes, cams.items(), rankings):
         lines = '\n'.join(f'{label} {100 * score:.1f} %' for label, score in ranking)
         draw_grad_cam(axes, shown, heat, f'{name}\n{lines}')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    save_figure(figure, out)
 
 
 def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELinear, float]:
@@ -112,6 +120,7 @@ def print_table(rankings: Dict[str, Ranking]) -> None:
         print(''.join(pad(f'{100 * score:>6.2f} %  {name}', 40) for name, score in row).rstrip())
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

@@ -4,6 +4,8 @@ Without optimiser state and in half precision, a checkpoint has a fraction of it
 the weights are converted when they are copied into the model.
 """
 import argparse
+import hashlib
+import io
 from pathlib import Path
 from typing import Dict
 
@@ -11,8 +13,9 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from mmcausal.analysis import hash_file
+from mmcausal.commands import add_overwrite_argument, plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.files import check_output, write_bytes
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,6 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('name', help='name of the model; the file is OUT_DIR/NAME-<first 8 digits of the SHA-256>.pth')
     parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/published'))
+    add_overwrite_argument(parser)
     args = parser.parse_args()
     if not args.checkpoint.is_file():
         parser.error(f'no such checkpoint: {args.checkpoint}')
@@ -40,17 +44,19 @@ def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
     return halved
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
     checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
     published = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    partial = args.out_dir / f'{args.name}.partial'
-    torch.save(published, partial)
-    digest = hash_file(partial)
-    out = partial.replace(args.out_dir / f'{args.name}-{digest[:8]}.pth')
-    print(f'{out}: {out.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}')
+    buffer = io.BytesIO()
+    torch.save(published, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    out = args.out_dir / f'{args.name}-{digest[:8]}.pth'
+    write_bytes(check_output(out, [args.checkpoint], args.overwrite), content)
+    print(f'{out}: {len(content) / 1e6:.1f} MB, SHA-256 {digest}')
 
 
 if __name__ == '__main__':

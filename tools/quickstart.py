@@ -2,7 +2,7 @@
 
 Trains ``configs/digits_lt/{linear,deconfound}_small_ir100.py`` for a few seeds, tests them three ways, prints a table
 and plots accuracy by class frequency and by alpha. Configs and MMEngine's Runner do the work, as in any real
-experiment.
+experiment. A second run with the same --work-dir trains again and replaces the files of the first.
 """
 import argparse
 import json
@@ -18,9 +18,11 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
+from mmcausal.commands import plain_errors  # noqa: E402
 from mmcausal.encoding import use_utf8  # noqa: E402
 from mmcausal.evaluation import ShotAccuracy  # noqa: E402
-from mmcausal.visualization import draw_alpha_sweep, paper_figure  # noqa: E402
+from mmcausal.files import write_text  # noqa: E402
+from mmcausal.visualization import draw_alpha_sweep, paper_figure, save_figure  # noqa: E402
 from mmcausal.visualization.style import CLASSIFIER_COLORS, MARKERS, legend_above  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs' / 'digits_lt'
@@ -95,18 +97,18 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
     marks = {'config': results[0]['alpha'], 'auto': np.mean([result['auto_alpha'] for result in results])}
     draw_alpha_sweep(by_alpha, points, marks)
     by_alpha.set(xlabel='alpha of TDE (0: de-confound)', ylim=(0, 103))
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
-    args.work_dir.mkdir(parents=True, exist_ok=True)
     print(f'Training 2 classifiers on long-tailed digits for each of {len(args.seeds)} seeds', flush=True)
     results = [run_seed(seed, args.work_dir) for seed in args.seeds]
     print_table(results)
     numbers = json.dumps(dict(zip(map(str, args.seeds), results)), indent=1)
-    (args.work_dir / 'quickstart.json').write_text(numbers, encoding='utf-8')
+    write_text(args.work_dir / 'quickstart.json', numbers)
     class_counts = build_runner('linear', 0, args.work_dir / 'plot').test_dataloader.dataset.metainfo['class_counts']
     draw(results, class_counts, args.work_dir / 'quickstart.png')
     print(f"\nNumbers: {args.work_dir / 'quickstart.json'}\nPlot: {args.work_dir / 'quickstart.png'}")

@@ -11,7 +11,9 @@ from typing import Any, Dict, List
 import yaml
 from mmengine.config import Config
 
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 # Keyed by benchmark: the last field of a config's name, or else its folder
@@ -100,6 +102,7 @@ def find_outdated() -> Dict[Path, str]:
     return {path: text for path, text in texts.items() if not path.exists() or path.read_text(encoding='utf-8') != text}
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -107,7 +110,7 @@ def main() -> None:
     for path, text in outdated.items():
         print(path.relative_to(ROOT))
         if not args.check:
-            path.write_text(text, encoding='utf-8')
+            write_text(path, text)
     if args.check and outdated:
         sys.exit(1)
 

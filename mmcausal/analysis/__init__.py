@@ -4,7 +4,7 @@ from mmcausal.hosts import is_usable, require_host
 
 require_host('mmengine')
 
-from mmcausal.analysis.chosen_alpha import alphas_in, check_new_config, configured_alphas, write_alpha_config
+from mmcausal.analysis.chosen_alpha import alphas_in, check_config_name, configured_alphas, write_alpha_config
 from mmcausal.analysis.feature_store import (
     FeatureStore,
     check_identity,
@@ -14,7 +14,6 @@ from mmcausal.analysis.feature_store import (
     hash_file,
     image_keys,
     iterate_features,
-    replace_text,
 )
 from mmcausal.analysis.provenance import commit, machine, provenance
 from mmcausal.analysis.sweeps import (
@@ -43,10 +42,10 @@ from mmcausal.analysis.trained import (
 
 __all__ = [
     'Correction', 'FeatureStore', 'alphas_in', 'auto_alphas', 'build_split', 'build_split_without_test_images',
-    'check_correction', 'check_identity', 'check_names', 'check_new_config', 'collect_features', 'commit',
+    'check_config_name', 'check_correction', 'check_identity', 'check_names', 'collect_features', 'commit',
     'complete_features', 'configured_alphas', 'features_folder', 'hash_config', 'hash_dataset', 'hash_file',
     'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier', 'load_weights', 'machine',
-    'predict', 'provenance', 'quiet_runner', 'remaining_batches', 'replace_text', 'reported_groups', 'shot_metric',
+    'predict', 'provenance', 'quiet_runner', 'remaining_batches', 'reported_groups', 'shot_metric',
     'sweep_alpha', 'sweep_corrections', 'write_alpha_config'
 ]
 

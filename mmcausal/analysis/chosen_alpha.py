@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mmcausal.files import check_output, write_text
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, check_alpha
 
@@ -14,7 +15,7 @@ WRAPPERS = ('TDEClassifierTTA', 'TDEDetectorTTA')
 
 
 def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classifier: str = 'head.fc',
-                       reason: str = '') -> None:
+                       reason: str = '', overwrite: bool = False) -> None:
     """Write a config that inherits from ``config`` and infers with ``alpha``, also under ``--tta``.
 
     Alpha goes to the head, to its classifier layer, to the RoI head or to the wrapper that the config has, wherever the
@@ -27,44 +28,42 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
         out: New file, ending in ``.py``.
         classifier: Name of the classifier layer, see :func:`mmcausal.models.enable_tde`. Detectors have their own.
         reason: Comment at the top of the file, one line.
+        overwrite: Whether to replace ``out`` if it exists.
 
     Raises:
-        ValueError: An alpha out of range, a file that exists or does not end in ``.py``, or a config from which no such
-            config follows.
+        ValueError: An alpha out of range; a file that exists, is ``config`` itself or does not end in ``.py``; or a
+            config from which no such config follows.
+        OSError: The file cannot be written.
     """
-    alpha, out = check_alpha(alpha), check_new_config(out)
+    alpha, out = check_alpha(alpha), check_output(check_config_name(out), [config], overwrite)
     cfg = Config.fromfile(config)
     if not isinstance(cfg.model['type'], str):
         raise ValueError(f'{config} must name its types as text, to be inherited from, but is a config of pure Python '
                          f'(read_base): set alpha={alpha!r} in it')
-    base = Path(os.path.relpath(Path(config).resolve(), out.parent.resolve())).as_posix()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    base = Path(config).resolve()
     errors = []
     for change in _changes(cfg, alpha, classifier):
-        text = '\n'.join([f'# {reason}'] * bool(reason) + [f'_base_ = {base!r}', *change, ''])
-        out.write_text(text, encoding='utf-8')
         try:
-            if set(configured_alphas(Config.fromfile(out), classifier)) == {alpha}:
-                return
+            if set(configured_alphas(Config.fromstring(_text(base, change), '.py'), classifier)) == {alpha}:
+                break
             errors.append(f'{change[0]} has no effect')
         except Exception as error:  # hosts raise various types; the next place may do
             errors.append(f'{change[0]} fails: {error}')
-        out.unlink()
-    raise ValueError(f'no config with alpha={alpha!r} follows from {config}: {"; ".join(errors)}')
+    else:
+        raise ValueError(f'no config with alpha={alpha!r} follows from {config}: {"; ".join(errors)}')
+    relative = Path(os.path.relpath(base, out.parent.resolve()))
+    write_text(out, f'# {reason}\n' * bool(reason) + _text(relative, change))
 
 
-def check_new_config(out: Union[str, Path]) -> Path:
-    """Return the path of a config that may be written.
+def check_config_name(out: Union[str, Path]) -> Path:
+    """Return the path of a config.
 
     Raises:
-        ValueError: A file that exists, or a name that does not end in ``.py``.
+        ValueError: A name that does not end in ``.py``.
     """
-    out = Path(out)
-    if out.suffix != '.py':
+    if Path(out).suffix != '.py':
         raise ValueError(f'a config must end in .py, but got {out}')
-    if out.exists():
-        raise ValueError(f'{out} exists, and is not overwritten')
-    return out
+    return Path(out)
 
 
 def configured_alphas(cfg: Config, classifier: str = 'head.fc') -> List[Alpha]:
@@ -78,6 +77,11 @@ def alphas_in(model: nn.Module, classifier: str = 'head.fc') -> List[Alpha]:
     model = without_wrappers(model)
     stages = [layer.alpha for layer in model.modules() if isinstance(layer, DetectionDeconfoundLinear)]
     return stages or [alpha_of(model, classifier)]
+
+
+def _text(base: Path, change: List[str]) -> str:
+    """Return the config that changes ``base``."""
+    return '\n'.join([f'_base_ = {base.as_posix()!r}', *change, ''])
 
 
 def _changes(cfg: Config, alpha: Alpha, classifier: str) -> Iterator[List[str]]:

@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
@@ -9,10 +10,11 @@ from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Set, T
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, open_memmap, write_array_header_1_0
 from torch import Tensor, nn
 
 from mmcausal.checks import check_choice
+from mmcausal.files import claim_space, replacing, write_text
 from mmcausal.models.enable_tde import is_augmented
 
 DTYPES = ('float32', 'float16')
@@ -122,8 +124,7 @@ def check_identity(folder: Path, identity: Identity) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f'{folder} must be a folder for features, but is a file')
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_text(file, json.dumps(identity, indent=1))
+        write_text(file, json.dumps(identity, indent=1))
         return
     try:
         found = json.loads(file.read_text(encoding='utf-8'))
@@ -135,15 +136,10 @@ def check_identity(folder: Path, identity: Identity) -> None:
                              f'found {found.get(key)!r}. Remove it or choose another folder')
 
 
-def replace_text(file: Path, text: str) -> None:
-    """Write a file atomically: an interrupted run leaves the old text or the new one."""
-    new = file.with_name(f'{file.name}.new')
-    new.write_text(text, encoding='utf-8')
-    new.replace(file)
-
-
 class FeatureStore:
     """Features (N, D) and labels (N,) in a folder, memory-mapped; append the missing ones.
+
+    The space for all of them is claimed at once, because a memory map on a full disk ends the process by a signal.
 
     Args:
         folder: Folder of the store; created if missing.
@@ -158,6 +154,7 @@ class FeatureStore:
 
     Raises:
         ValueError: An unknown dtype, or a folder of features that are damaged or have another identity.
+        OSError: Too little space, or a folder that cannot be written to. Once it can, the same call goes on.
     """
 
     def __init__(self, folder: Union[str, Path], identity: Identity, num_images: int, channels: int,
@@ -176,7 +173,10 @@ class FeatureStore:
 
     def _array(self, name: str, is_new: bool, dtype: str, shape: Tuple[int, ...]) -> np.memmap:
         if is_new:
-            return open_memmap(self.folder / name, 'w+', dtype, shape)
+            with replacing(self.folder / name) as new, open(new, 'wb') as file:
+                write_array_header_1_0(file, dict(descr=dtype_to_descr(np.dtype(dtype)), fortran_order=False,
+                                                  shape=shape))
+                claim_space(file, file.tell() + math.prod(shape) * np.dtype(dtype).itemsize)
         with self._naming_damage(name):
             # To write, NumPy would lengthen a file that was cut short, with zeros.
             found = open_memmap(self.folder / name, 'r').shape
@@ -192,7 +192,7 @@ class FeatureStore:
             raise ValueError(f'{self.folder / name} is damaged: {error}. Remove {self.folder}') from error
 
     def _write_done(self, num_done: int) -> None:
-        replace_text(self.folder / 'num_done', str(num_done))
+        write_text(self.folder / 'num_done', str(num_done))
         self.num_done = num_done
 
     @property

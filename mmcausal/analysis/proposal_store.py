@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcausal.analysis.feature_store import Identity, check_identity
+from mmcausal.files import write_checkpoint
 from mmcausal.hosts import require_host
 
 require_host('mmdet')
@@ -132,6 +133,7 @@ class ProposalStore:
 
     Raises:
         ValueError: A folder of proposals with another identity.
+        OSError: A folder that cannot be written to.
     """
 
     def __init__(self, folder: Union[str, Path], identity: Identity, dtype: str = 'float16') -> None:
@@ -139,20 +141,25 @@ class ProposalStore:
         self.dtype = getattr(torch, dtype)
         self.identity = dict(identity, dtype=dtype)
         check_identity(self.folder, self.identity)
-        self.num_done = len(list(self.folder.glob('*.pt')))
+        self.num_done = len(self._files())
 
     def __len__(self) -> int:
         return self.num_done
 
+    def _files(self) -> List[Path]:
+        return sorted(self.folder.glob('*.pt'))
+
     def append(self, proposals: Proposals) -> None:
-        """Add the proposals of the next image."""
+        """Add the proposals of the next image.
+
+        Raises:
+            OSError: Too little space. The proposals before stay, and the same call goes on once there is space.
+        """
         path = self.folder / f'{len(self):08d}.pt'
         features = [feature.to(self.dtype) for feature in proposals['features']]
-        # Renamed when whole, so that an interrupted run leaves no half file.
-        torch.save(dict(proposals, features=features), path.with_suffix('.new'))
-        path.with_suffix('.new').replace(path)
+        write_checkpoint(path, dict(proposals, features=features))
         self.num_done += 1
 
     def __iter__(self) -> Iterator[Proposals]:
-        for path in sorted(self.folder.glob('*.pt')):
+        for path in self._files():
             yield torch.load(path, map_location='cpu', weights_only=False)  # our own file

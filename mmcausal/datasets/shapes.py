@@ -4,6 +4,7 @@ A class is a pair of texture and shape, such as ``striped_star``; colour, size, 
 rare class shares its shape with some frequent classes and its texture with others, so that a detector can confuse it
 with them, as in real long-tailed data.
 """
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from mmcausal.checks import check_integer, check_number, check_seed, is_integer
 from mmcausal.datasets.long_tail import long_tailed_counts
+from mmcausal.files import replacing, write_bytes, write_text
 
 Record = Dict[str, Union[int, str, list]]  # of an LVIS file
 Region = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -254,23 +256,23 @@ def lvis_image(split: str, image_id: int, labels: Sequence[int], num_classes: in
                 height=image_size, neg_category_ids=absent, not_exhaustive_category_ids=[])
 
 
-def write_images(folder: Path, plan: Sequence[Sequence[int]], classes: Sequence[Tuple[str, str]], image_size: int,
-                 rng: np.random.RandomState, report: Callable[[str], None]) -> Dict[str, List[Record]]:
-    """Draw the planned images into ``folder``, named like the split; return their LVIS images and annotations."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_images(split: str, folder: Path, plan: Sequence[Sequence[int]], classes: Sequence[Tuple[str, str]],
+                 image_size: int, rng: np.random.RandomState,
+                 report: Callable[[str], None]) -> Dict[str, List[Record]]:
+    """Draw the planned images of a split into a folder; return their LVIS images and annotations."""
     images: List[Record] = []
     annotations: List[Record] = []
     for image_id, labels in enumerate(plan, 1):
         pairs = [classes[label] for label in labels]
         poses, owner = place_objects([shape for _, shape in pairs], image_size, rng)
-        images.append(lvis_image(folder.name, image_id, labels, len(classes), image_size))
+        images.append(lvis_image(split, image_id, labels, len(classes), image_size))
         for number, label in enumerate(labels, 1):
             annotations.append(lvis_annotation(owner == number, label, image_id, len(annotations) + 1))
         image = draw_image(pairs, poses, image_size, rng)
         encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-        (folder / str(images[-1]['file_name'])).write_bytes(encoded.tobytes())
+        write_bytes(folder / str(images[-1]['file_name']), encoded.tobytes())
         if image_id % 50 == 0 or image_id == len(plan):
-            report(f'{folder.name}: {image_id} of {len(plan)} images')
+            report(f'{split}: {image_id} of {len(plan)} images')
     return dict(images=images, annotations=annotations)
 
 
@@ -303,12 +305,14 @@ def make_shapes_dataset(out_dir: Union[str, Path],
         The annotation files of the training and validation images.
 
     Raises:
-        FileExistsError: An annotation file exists already.
+        FileExistsError: An annotation file or a folder of images exists already.
+        OSError: A file cannot be written; then none is left.
         ValueError: Arguments out of range.
     """
     files = [Path(out_dir) / 'annotations' / f'shapes_{split}.json' for split in ('train', 'val')]
-    for file in filter(Path.exists, files):
-        raise FileExistsError(f'{file} exists and is not overwritten')
+    folders = [Path(out_dir) / split for split in ('train', 'val')]
+    for path in filter(Path.exists, [*files, *folders]):
+        raise FileExistsError(f'{path} exists and is not overwritten')
     check_integer('image_size', image_size, MIN_IMAGE_SIZE)
     check_seed(seed)
     classes = shape_classes(num_classes)
@@ -317,9 +321,9 @@ def make_shapes_dataset(out_dir: Union[str, Path],
     plans = [plan_images(train_counts, num_train, train_rng),
              plan_images(object_counts(num_val, num_classes, imbalance_ratio=1), num_val, val_rng)]
     categories = lvis_categories(classes, plans[0], frequency_bounds)
-    files[0].parent.mkdir(parents=True, exist_ok=True)
-    for file, plan, rng in zip(files, plans, (train_rng, val_rng)):
-        folder = Path(out_dir) / file.stem.replace('shapes_', '')
-        records = write_images(folder, plan, classes, image_size, rng, report)
-        file.write_text(json.dumps(dict(categories=categories, **records)), encoding='utf-8')
+    with contextlib.ExitStack() as stack:  # all or nothing
+        for file, folder, plan, rng in zip(files, folders, plans, (train_rng, val_rng)):
+            new_folder, new_file = (stack.enter_context(replacing(path)) for path in (folder, file))
+            records = write_images(folder.name, new_folder, plan, classes, image_size, rng, report)
+            write_text(new_file, json.dumps(dict(categories=categories, **records)))
     return files[0], files[1]

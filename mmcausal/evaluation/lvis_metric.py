@@ -10,6 +10,7 @@ from mmcausal.datasets.lvis import check_categories
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
 from mmcausal.evaluation.total_effect import TotalEffectMixin
+from mmcausal.files import write_text
 from mmcausal.hosts import require_host
 from mmcausal.lvis_api import repair_lvis_api
 from mmcausal.registry import METRICS
@@ -167,7 +168,11 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         if any('masks' in result for result in results):
             files['segm'] = f'{outfile_prefix}.segm.json'
         for metric, file in files.items():
-            dump(self._detections(results, metric), file)
+            detections = self._detections(results, metric)
+            if '://' in file:  # the host's to write
+                dump(detections, file)
+            else:
+                write_text(file, dump(detections, file_format='json'))
         MMLogger.get_current_instance().info(f'Wrote the detections to {", ".join(files.values())}')
         return files
 

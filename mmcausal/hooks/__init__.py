@@ -6,6 +6,7 @@ require_host('mmengine')
 
 from mmcausal.hooks.channels_last_hook import ChannelsLastHook
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
+from mmcausal.hooks.checkpoint_hook import CheckpointHook
 from mmcausal.hooks.class_means_hook import ClassMeansHook
 from mmcausal.hooks.class_prior_hook import ClassPriorHook
 from mmcausal.hooks.cumulative_learning_hook import CumulativeLearningHook
@@ -16,8 +17,9 @@ from mmcausal.hooks.pictures_hook import PicturesHook
 from mmcausal.hooks.restart_classifier_hook import RestartClassifierHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointCheckHook', 'ClassMeansHook', 'ClassPriorHook', 'CumulativeLearningHook',
-    'DeferredReweightingHook', 'ExactResumeHook', 'HeadDirectionHook', 'PicturesHook', 'RestartClassifierHook'
+    'ChannelsLastHook', 'CheckpointCheckHook', 'CheckpointHook', 'ClassMeansHook', 'ClassPriorHook',
+    'CumulativeLearningHook', 'DeferredReweightingHook', 'ExactResumeHook', 'HeadDirectionHook', 'PicturesHook',
+    'RestartClassifierHook'
 ]
 
 if is_usable('mmdet'):

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# Names of all figures of classifier_pictures and of grad_cam_pictures
+PICTURES = ('feature_norms', 'weight_norms', 'class_accuracy', 'confusion', 'reliability', 'direction_cosines',
+            'decomposition', 'grad_cam')
+
+
 def classifier_pictures(layer: TDELinear, features: Array, labels: Array, class_counts: Array,
                         groups: Dict[str, np.ndarray], alpha: Optional[Alpha] = None,
                         names: Optional[Sequence[Name]] = None,

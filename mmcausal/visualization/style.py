@@ -1,9 +1,11 @@
 """Common style of all plots: one colour per meaning, names as people write them, legends outside the axes."""
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Collection, Dict, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
+from mmcausal.files import FilePath, write_bytes
 from mmcausal.text import Name, shorten
 from mmcausal.visualization.fonts import font_families
 
@@ -73,6 +75,13 @@ def name_ticks(axes: 'Axes', names: Sequence[str]) -> None:
     is_short = sum(map(len, names)) <= 40
     axes.set_xticks(range(len(names)), names, fontsize=8 if is_short else 7 if len(names) <= 20 else 6,
                     rotation=0 if is_short else 90, **as_written(*names))
+
+
+def save_figure(figure: 'Figure', path: FilePath, **kwargs: Union[int, str]) -> None:
+    """Write a figure as :func:`mmcausal.files.write_bytes` does, in the format of its suffix, else as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=Path(path).suffix[1:] or 'png', **kwargs)
+    write_bytes(path, buffer.getvalue())
 
 
 def to_image(figure: 'Figure') -> np.ndarray:

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 
-from mmcausal.analysis import check_new_config, configured_alphas, write_alpha_config
+from mmcausal.analysis import check_config_name, configured_alphas, write_alpha_config
 from mmcausal.models import enable_tde
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.registry import MODELS
@@ -60,13 +60,22 @@ def test_another_layer_than_the_usual(tmp_path):
     assert not (tmp_path / 'other.py').exists()
 
 
-def test_no_file_is_overwritten(tmp_path):
-    (tmp_path / 'mine.py').write_text('# mine')
-    for out, words in (('mine.py', 'exists, and is not overwritten'), ('out.json', 'must end in .py')):
-        for function in (check_new_config, lambda path: write_alpha_config(BASELINE, 1., path)):
-            with pytest.raises(ValueError, match=words):
-                function(tmp_path / out)
-    assert (tmp_path / 'mine.py').read_text() == '# mine'
+def test_no_file_is_overwritten_unasked(tmp_path):
+    mine = tmp_path / 'mine.py'
+    mine.write_text('# mine')
+    with pytest.raises(ValueError, match='must end in .py'):
+        check_config_name(tmp_path / 'out.json')
+    with pytest.raises(ValueError, match='must end in .py'):
+        write_alpha_config(BASELINE, 1., tmp_path / 'out.json')
+    with pytest.raises(ValueError, match='exists and is not overwritten'):
+        write_alpha_config(BASELINE, 1., mine)
+    with pytest.raises(ValueError, match='must be another file than the input'):
+        write_alpha_config(str(mine), 1., mine, overwrite=True)
+    with pytest.raises(ValueError, match='no config with alpha=1.0 follows'):
+        write_alpha_config(BASELINE, 1., mine, classifier='neck', overwrite=True)
+    assert mine.read_text() == '# mine' and [path.name for path in tmp_path.iterdir()] == ['mine.py']
+    write_alpha_config(BASELINE, 1., mine, overwrite=True)
+    assert configured_alphas(Config.fromfile(mine)) == [1.]
 
 
 @pytest.fixture(scope='module')

@@ -47,7 +47,7 @@ def table(tmp_path, monkeypatch):
             metrics = Runner.from_cfg(cfg).test()
             Path(arguments[2]).write_text(json.dumps(metrics))
 
-    tool['main'].__globals__['run'] = run
+    tool['train'].__globals__['run'] = run
 
     def call(*arguments):
         runs.clear()

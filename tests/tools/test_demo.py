@@ -40,7 +40,7 @@ def test_the_demo_takes_a_stock_classifier_with_an_estimated_direction(tmp_path)
     torch.save(dict(state_dict={**model.state_dict(), **direction}), tmp_path / 'stock.pth')
     write_image(tmp_path / 'image.jpg')
     demo = [sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'stock.pth', '--out',
-            tmp_path / 'demo.png']
+            tmp_path / 'demo.png', '--overwrite']
     assert 'TDE, alpha 2.00' in run(*demo, '--alpha', 'auto')
     # Its config has no alpha, and none is guessed.
     output = run(*demo)

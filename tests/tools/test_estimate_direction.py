@@ -67,15 +67,16 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     assert 'no head direction' in stock and len(list((tmp_path / 'stock').glob('*.png'))) == 6
     assert len(list((tmp_path / 'pictures').glob('*.png'))) == 8 and 'Features of' not in output
     # Errors are one sentence, before the network runs.
-    few = [*sweep, '--i-know-this-is-test', '--select', 'few', '--cfg-options', 'test_evaluator.1.few=0']
+    sweep += ['--overwrite', '--i-know-this-is-test']
+    few = [*sweep, '--select', 'few', '--cfg-options', 'test_evaluator.1.few=0']
     few[few.index('--features') + 1] = tmp_path / 'few'
     output = run(*few, status=1)
     assert 'reports overall, many, medium on the test split' in output and 'Traceback' not in output
-    output = run(*sweep, '--i-know-this-is-test', '--dtype', 'float16', status=1)
+    output = run(*sweep, '--dtype', 'float16', status=1)
     assert 'holds features of another dtype' in output and 'Traceback' not in output
     pictures[1] = tmp_path / 'blind'
-    output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures, '--cfg-options',
-                 'test_evaluator.1.class_counts=[9,9]', status=1)
+    output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures, '--overwrite',
+                 '--cfg-options', 'test_evaluator.1.class_counts=[9,9]', status=1)
     assert 'class_counts must have one number for each of the 10 classes' in output and 'Traceback' not in output
     assert not (tmp_path / 'few').exists() and not (tmp_path / 'blind').exists()
 

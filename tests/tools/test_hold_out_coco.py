@@ -34,7 +34,7 @@ def write(file, numbers=(12, 5, 2), **more):
     return file
 
 
-def test_two_new_files(hold_out, tmp_path):
+def test_two_new_files(hold_out, tmp_path, capsys):
     source = write(tmp_path / 'all.json')
     before = source.read_bytes()
     files = tmp_path / 'new' / 'train.json', tmp_path / 'new' / 'held_out.json'
@@ -45,9 +45,10 @@ def test_two_new_files(hold_out, tmp_path):
     assert {a['image_id'] for a in held_out['annotations']} == {i['id'] for i in held_out['images']}
 
     other = tmp_path / 'x.json'
-    assert 'train.json must be a new file, but exists' in hold_out(source, files[0], other, '--per-category', 1)
-    assert 'all.json must be a new file, but exists' in hold_out(source, other, source, '--per-category', 1)
-    assert 'must be two files, but got' in hold_out(source, other, other, '--per-category', 1)
+    for outputs, words in (((files[0], other), 'train.json exists and is not overwritten'),
+                           ((other, source), 'must be another file than the input'),
+                           ((other, other), 'the outputs must be different files, but got')):
+        assert hold_out(source, *outputs, '--per-category', 1) == 2 and words in capsys.readouterr().err
     assert source.read_bytes() == before and not other.exists()
 
 

@@ -37,7 +37,7 @@ def test_lists_of_a_folder(tmp_path):
     assert len(paths) == 12
 
     before = (tmp_path / 'lists/train.txt').read_text()
-    assert 'nothing was written, because these files exist: ' in run(*tool, status=2)
+    assert 'train.txt exists and is not overwritten; choose another file, or say --overwrite' in run(*tool, status=2)
     assert (tmp_path / 'lists/train.txt').read_text() == before
 
 

@@ -7,10 +7,14 @@ from helpers.commands import BASELINE, ROOT, run
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmcausal.visualization import PICTURES
+
 
 def test_stored_features_are_those_of_a_test_to_the_last_bit(linear_checkpoint, tmp_path):
     run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--split', 'test', '--features',
         tmp_path / 'store', '--out-dir', tmp_path / 'pictures')
+    names = {path.stem for path in (tmp_path / 'pictures').iterdir()}
+    assert names == set(PICTURES) - {'direction_cosines', 'decomposition'}  # a stock classifier has no direction
     cfg = Config.fromfile(ROOT / BASELINE)
     cfg.work_dir, cfg.load_from = str(tmp_path), str(linear_checkpoint)
     runner, inputs, threads = Runner.from_cfg(cfg), [], torch.get_num_threads()

@@ -17,7 +17,7 @@ def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
 
 def test_report_takes_the_alpha_of_the_config(two_rank_checkpoint, tmp_path):
     tool = [sys.executable, 'tools/analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store',
-            '--out', tmp_path / 'report.html']
+            '--out', tmp_path / 'report.html', '--overwrite']
     headings = '"train images", "test images", "total effect"'
     run(*tool)
     assert f'{headings}, "TDE, alpha 1", "gain"]' in (tmp_path / 'report.html').read_text()

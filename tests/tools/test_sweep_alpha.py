@@ -76,8 +76,8 @@ def test_the_chosen_alpha_goes_into_a_config_for_all(two_rank_checkpoint, tmp_pa
     total_effect = metrics(tmp_path / 'm.json').get('shot/total_effect_few', points[0]['few'])
     assert total_effect == points[0]['few']  # without these keys if the best alpha is 0
 
-    assert 'exists, and is not overwritten' in run(*sweep, *write, status=2)
-    other = ['--write-config', tmp_path / 'other.py']
+    assert 'exists and is not overwritten' in run(*sweep, *write, status=2)
+    other = ['--overwrite', '--write-config', tmp_path / 'other.py']
     assert 'leave out --i-know-this-is-test' in run(*sweep, *other, '--i-know-this-is-test', status=2)
     assert 'leave out --normalizers' in run(*sweep, *other, '--normalizers', 'cosine', status=2)
     assert 'put the changes of its model into a config' in run(

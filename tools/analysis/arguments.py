@@ -1,10 +1,9 @@
 """Command-line arguments and output that the analysis tools share."""
 import argparse
-import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Sequence, Tuple
+from typing import Callable, Dict, Sequence, Tuple
 
 from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset
@@ -16,9 +15,9 @@ from mmcausal.analysis import (
     alphas_in,
     build_split,
     build_split_without_test_images,
+    check_config_name,
     check_correction,
     check_names,
-    check_new_config,
     complete_features,
     features_folder,
     identity_of,
@@ -29,22 +28,13 @@ from mmcausal.analysis import (
     write_alpha_config,
 )
 from mmcausal.checks import check_number
-from mmcausal.commands import alpha_argument, total_effect_alone
+from mmcausal.commands import add_overwrite_argument, alpha_argument, plain_errors, total_effect_alone
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.models.layers import Alpha, TDELinear
 from mmcausal.text import display_width, shorten
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # reported by ShotAccuracy, unless the groups have own names
 NO_ACCURACIES = (*Correction._fields, 'normalizer', 'entropy', 'classwise')  # in the points of a sweep
-
-
-@contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """End the tool with the message alone if the input is wrong."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(str(error))
 
 
 def number_argument(interval: str) -> Callable[[str], float]:
@@ -59,10 +49,10 @@ def number_argument(interval: str) -> Callable[[str], float]:
     return parse
 
 
-def new_config_argument(text: str) -> Path:
-    """Check that a config of this name may be written."""
+def config_name_argument(text: str) -> Path:
+    """Check that a config may have this name."""
     try:
-        return check_new_config(text)
+        return check_config_name(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -106,8 +96,9 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument('--select', default=default, metavar='METRIC',
                         help=f'metric to choose a value by, such as that of a group of classes; default {default}')
     parser.add_argument('--out', type=Path, help='JSON file for the results; plots are written beside it')
-    parser.add_argument('--write-config', type=new_config_argument, metavar='OUT.py', help='new config that inherits '
+    parser.add_argument('--write-config', type=config_name_argument, metavar='OUT.py', help='new config that inherits '
                         'from CONFIG, with the chosen alpha; tests, tools and inferencers take it from there')
+    add_overwrite_argument(parser)
     parser.add_argument('--i-know-this-is-test', action='store_true', help='sweep, even over test images')
 
 
@@ -124,7 +115,7 @@ def write_chosen(args: argparse.Namespace, alpha: Alpha, num_images: int, classi
     reason = (f'alpha with the best {args.select} on {num_images} images of the {args.split} split, '
               f'{Path(args.checkpoint).name}')
     with plain_errors():
-        write_alpha_config(args.config, alpha, args.write_config, classifier, reason)
+        write_alpha_config(args.config, alpha, args.write_config, classifier, reason, args.overwrite)
     print(f'Config with alpha {alpha}: {args.write_config}\n'
           f'python tools/test.py {shlex.quote(str(args.write_config))} {shlex.quote(args.checkpoint)}')
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Dict
 
 import torch
-from arguments import add_model_arguments, plain_errors
+from arguments import add_model_arguments
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from mmcausal.analysis import quiet_runner
 from mmcausal.checkpoints import check_checkpoint, check_finite, differences, shapes_of
 from mmcausal.class_prior import TakesClassCounts
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.files import write_checkpoint
 from mmcausal.hooks.class_prior_hook import give_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.models import TDELinear, enable_tde
@@ -31,16 +33,17 @@ from mmcausal.models.tde_support import is_detector
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_arguments(parser)
-    parser.add_argument('out', type=Path, help='new checkpoint; an existing file is not overwritten')
+    parser.add_argument('out', type=Path, help='new checkpoint')
+    add_overwrite_argument(parser)
     parser.add_argument('--momentum', type=float, help='momentum of a moving average in [0, 1); default: exact mean')
     args = parser.parse_args()
     if args.momentum is not None and not 0 <= args.momentum < 1:
         parser.error(f'momentum must be in [0, 1), but got {args.momentum}')
-    if args.out.exists():
-        parser.error(f'{args.out} exists')
+    check_outputs(parser, args, args.out)
     return args
 
 
+@plain_errors()
 @torch.no_grad()
 def main() -> None:
     use_utf8()
@@ -79,8 +82,7 @@ def main() -> None:
         print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')
         if layer.num_skipped:
             print(f'{name}: {layer.skipped_batches()}')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(checkpoint, args.out)
+    write_checkpoint(args.out, checkpoint)
     print(f'Saved {args.out}')
 
 

@@ -18,8 +18,10 @@ from arguments import (
 )
 
 from mmcausal.analysis import build_split
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.models.enable_tde import without_wrappers
+from mmcausal.visualization import PICTURES, save_figure
 
 matplotlib.use('Agg')
 
@@ -30,9 +32,13 @@ def parse_args() -> argparse.Namespace:
     add_feature_arguments(parser)
     add_alpha_argument(parser)
     parser.add_argument('--out-dir', type=Path, default=Path('work_dirs/pictures'), help='folder for the PNG files')
-    return parser.parse_args()
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, *(args.out_dir / f'{name}.png' for name in PICTURES))
+    return args
 
 
+@plain_errors()
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     use_utf8()
@@ -42,13 +48,12 @@ def main() -> None:
     dataset = build_split(runner.cfg, args.split)
     metric = reporting_metric(runner, args, dataset)
     store = stored_features(runner, layer, args, dataset)
-    args.out_dir.mkdir(parents=True, exist_ok=True)
     pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
                                    dataset.metainfo.get('classes'))
     classifier = without_wrappers(runner.model)
     pictures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
     for name, figure in pictures.items():
-        figure.savefig(args.out_dir / f'{name}.png')
+        save_figure(figure, args.out_dir / f'{name}.png')
         print(args.out_dir / f'{name}.png')
 
 

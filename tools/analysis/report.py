@@ -24,8 +24,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
 from mmcausal.analysis import FeatureStore, auto_alphas, build_split, predict, sweep_alpha
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
+from mmcausal.files import write_text
 from mmcausal.models import TDELinear
 from mmcausal.models.enable_tde import without_wrappers
 
@@ -44,11 +46,13 @@ def parse_args() -> argparse.Namespace:
     add_feature_arguments(parser)
     add_alpha_argument(parser)
     parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
+    add_overwrite_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
     args = parser.parse_args()
     args.config = args.config or find_config(args.work_dir)
     args.checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
     args.out = args.out or args.work_dir / 'report.html'
+    check_outputs(parser, args, args.out)
     return args
 
 
@@ -87,6 +91,7 @@ def draw_sweep(points: List[dict], layer: TDELinear, alpha: float) -> 'Figure':
     return figure
 
 
+@plain_errors()
 def main() -> None:
     from mmcausal.visualization import class_rows, report_page
     use_utf8()
@@ -115,8 +120,7 @@ def main() -> None:
         rows=class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(),
                         metric.groups(), np.asarray(store.labels),
                         {name: predict(layer, store.features, value) for name, value in names.items()}))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page, encoding='utf-8')
+    write_text(args.out, page)
     print(f'Report: {args.out}')
 
 

@@ -25,7 +25,6 @@ from arguments import (
     classifier_from,
     dataset_to_choose_by,
     number_argument,
-    plain_errors,
     print_points,
     selecting_metric,
     stored_features,
@@ -41,8 +40,10 @@ from mmcausal.analysis import (
     sweep_corrections,
 )
 from mmcausal.class_prior import check_class_counts
+from mmcausal.commands import check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
+from mmcausal.files import write_text
 from mmcausal.functional import NORMALIZERS
 from mmcausal.models import TDELinear
 
@@ -65,7 +66,13 @@ def parse_args() -> argparse.Namespace:
     if args.normalizers and args.write_config:
         parser.error("--write-config is for the classifier's own normaliser: leave out --normalizers")
     check_choice_of_alpha(parser, args)
+    plots = [plot_path(args.out, name) for name in args.normalizers or NORMALIZERS] if args.out else []
+    check_outputs(parser, args, args.out, args.write_config, *plots)
     return args
+
+
+def plot_path(out: Path, normalizer: str) -> Path:
+    return out.with_name(f'{out.stem}_{normalizer}.png')
 
 
 def corrections_with_alphas(args: argparse.Namespace) -> Dict[str, List[Correction]]:
@@ -94,10 +101,10 @@ def sweep_setting(layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, a
 def draw(points: List[Dict[str, Any]], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
-    from mmcausal.visualization import draw_alpha_sweep, paper_figure
+    from mmcausal.visualization import draw_alpha_sweep, paper_figure, save_figure
     figure, axes = paper_figure()
     draw_alpha_sweep(axes, points, marks)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def report_sweep(layer: TDELinear, points: List[Dict[str, Any]], rules: Dict[str, float],
@@ -109,14 +116,14 @@ def report_sweep(layer: TDELinear, points: List[Dict[str, Any]], rules: Dict[str
     print(f'\n{layer.normalizer}: best in {args.select} on the {args.split} split of {args.config}: alpha {best:g}. '
           'Without labels: ' + ', '.join(f'{rule} {alpha:.2f}' for rule, alpha in marks.items()))
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        plot = args.out.with_name(f'{args.out.stem}_{layer.normalizer}.png')
+        plot = plot_path(args.out, layer.normalizer)
         own = {'config': check_correction(layer, Correction(args.config_alpha)).alpha} if args.config_alpha else {}
         draw(points, {**marks, f'best in {args.select}': best, **own}, plot)
         print(f'Plot: {plot}')
     return dict(best=best, largest_entropy=evenest)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -142,10 +149,10 @@ def main() -> None:
         sweeps[normalizer] = sweep_alpha(layer, store.features, store.labels, args.alphas, metric)
         chosen[normalizer] = report_sweep(layer, sweeps[normalizer], rules, args)
     if args.out:
-        args.out.write_text(json.dumps(dict(
+        write_text(args.out, json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             auto_alpha=rules.get('auto'), select=args.select, chosen=chosen, sweeps=sweeps, corrections=others),
-            indent=1), encoding='utf-8')
+            indent=1))
     if args.write_config:
         write_chosen(args, chosen[layer.normalizer]['best'], len(store.labels), args.classifier)
 

@@ -23,7 +23,6 @@ from arguments import (
     add_sweep_arguments,
     check_choice_of_alpha,
     dataset_to_choose_by,
-    plain_errors,
     write_chosen,
 )
 from mmengine.dataset import BaseDataset
@@ -44,8 +43,10 @@ from mmcausal.analysis import (
     quiet_runner,
     remaining_batches,
 )
+from mmcausal.commands import check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
+from mmcausal.files import write_text
 from mmcausal.models import enable_detector_tde
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha
@@ -86,6 +87,7 @@ def parse_args() -> argparse.Namespace:
     if args.write_config and args.no_exempt_background:
         parser.error('--write-config writes alpha alone, so it needs the exemption of the background as in the config: '
                      'leave out --no-exempt-background')
+    check_outputs(parser, args, args.out, args.write_config, args.out and args.out.with_suffix('.png'))
     return args
 
 
@@ -196,16 +198,17 @@ def sweep(model: nn.Module, store: ProposalStore, metric: Metric, args: argparse
 def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
-    from mmcausal.visualization import draw_over_alpha, paper_figure
+    from mmcausal.visualization import draw_over_alpha, paper_figure, save_figure
     figure, axes = paper_figure()
     points = [point for point in points if point['alpha'] != 'auto']  # it has marks
     measured = {name: METRIC_GROUPS.get(name, name) for name in (points[0] if points else [])
                 if name != 'alpha' and points[0][name] >= 0}
     draw_over_alpha(axes, points, measured, marks)
     axes.set_ylabel('box AP (%)')
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -235,11 +238,10 @@ def main() -> None:
     print(f'\nBest in box {args.select} on {len(store)} images of the {args.split} split of {args.config}: '
           f'alpha {best}. ' + ', '.join(f'{name} {alpha:.2f}' for name, alpha in marks.items()))
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(dict(
+        write_text(args.out, json.dumps(dict(
             config=args.config, checkpoint=args.checkpoint, split=args.split, identity=store.identity,
             num_images=len(store), exempt_background=[layer.exempt_background for layer in layers],
-            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1), encoding='utf-8')
+            auto_alphas=marks, select=args.select, chosen=dict(best=best), points=points), indent=1))
         plot = args.out.with_suffix('.png')
         draw(points, {**marks, **{name: alpha for name, alpha in (('config', own), (f'best in {args.select}', best))
                                   if alpha not in (0, 'auto')}}, plot)

@@ -17,8 +17,10 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.encoding import use_utf8
+from mmcausal.files import check_output, write_text
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
@@ -31,8 +33,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('--show', type=int, default=10, help='number of unreadable images and copies to print')
     parser.add_argument('--out', type=Path, help='file for the paths of all unreadable images')
+    add_overwrite_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
@@ -118,6 +123,7 @@ def find_copies(splits: Dict[str, List[str]]) -> List[List[str]]:
                   if len({split for split, _ in files}) > 1)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -133,6 +139,8 @@ def main() -> None:
         if dataset is None:
             num_refused += 1
             continue
+        if args.out and dataset.ann_file:
+            check_output(args.out, [dataset.ann_file], args.overwrite)
         print(f'{split}: {dataset.ann_file or dataset.img_prefix}\n  {describe(dataset)}')
         faults = find_faults(dataset)
         print(f'\n  {len(faults)} unreadable')
@@ -146,8 +154,7 @@ def main() -> None:
         for paths in copies[:args.show]:
             print(f'    {" = ".join(paths)}')
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(''.join(f'{path}\n' for path in unreadable), encoding='utf-8', errors='surrogateescape')
+        write_text(args.out, ''.join(f'{path}\n' for path in unreadable), errors='surrogateescape')
     sys.exit(1 if unreadable or copies or num_refused else 0)
 
 

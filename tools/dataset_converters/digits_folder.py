@@ -9,8 +9,10 @@ from pathlib import Path
 
 import cv2
 
+from mmcausal.commands import plain_errors
 from mmcausal.datasets import LongTailedDigits
 from mmcausal.encoding import use_utf8
+from mmcausal.files import replacing, write_bytes
 
 NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 IMBALANCE_RATIO = 100  # without the images to spare
@@ -26,11 +28,20 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
+    with replacing(args.out_dir) as new:
+        write_folder(new)
+    for folder in ('train', 'test'):
+        counts = [len(list(path.iterdir())) for path in (args.out_dir / folder).iterdir()]
+        print(f'{args.out_dir / folder}: {sum(counts)} images, {max(counts)} to {min(counts)} of a class')
+
+
+def write_folder(root: Path) -> None:
+    """Write the images of both splits below a new folder."""
     for folder, splits in (('train', ('train', 'val')), ('test', ('test', ))):
-        written: Counter = Counter()
         for split in splits:
             dataset, of_split = LongTailedDigits(split, IMBALANCE_RATIO), Counter()
             for index in range(len(dataset)):
@@ -38,13 +49,9 @@ def main() -> None:
                 name = NAMES[info['gt_label']]
                 if split == 'val' and of_split[name] == SPARE:
                     continue
-                path = args.out_dir / folder / name / f'{split}_{index:04d}.png'
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(cv2.imencode('.png', info['img'])[1].tobytes())
+                path = root / folder / name / f'{split}_{index:04d}.png'
+                write_bytes(path, cv2.imencode('.png', info['img'])[1].tobytes())
                 of_split[name] += 1
-            written += of_split
-        print(f'{args.out_dir / folder}: {sum(written.values())} images, {max(written.values())} to '
-              f'{min(written.values())} of a class')
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 Writes OUT_DIR/train.txt, with lines of "CLASS/IMAGE LABEL", and OUT_DIR/classes.txt, the class of each label. With
 --val-per-class or --test-per-class, also writes val.txt and test.txt, with as many images of every class, drawn by the
-seed and left out of train.txt. If one of these files exists, nothing is written.
+seed and left out of train.txt. If one of these files exists, nothing is written without --overwrite.
 """
 import argparse
 import sys
@@ -11,9 +11,11 @@ from typing import Dict, List
 
 import numpy as np
 
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.datasets import ImageFolder
 from mmcausal.datasets.long_tail import long_tailed_indices
 from mmcausal.encoding import use_utf8
+from mmcausal.files import write_text
 
 SPLITS = ('train', 'val', 'test')
 
@@ -25,13 +27,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--val-per-class', type=int, default=0, help='validation images of each class')
     parser.add_argument('--test-per-class', type=int, default=0, help='test images of each class')
     parser.add_argument('--seed', type=int, default=0, help='seed that draws these images')
+    add_overwrite_argument(parser)
     args = parser.parse_args()
     for option in ('val_per_class', 'test_per_class', 'seed'):
         if getattr(args, option) < 0:
             parser.error(f'{option} must be at least 0, but got {getattr(args, option)}')
-    existing = [str(path) for path in (args.out_dir / f'{name}.txt' for name in (*SPLITS, 'classes')) if path.exists()]
-    if existing:
-        parser.error(f'nothing was written, because these files exist: {", ".join(existing)}')
+    check_outputs(parser, args, *(args.out_dir / f'{name}.txt' for name in (*SPLITS, 'classes')))
     return args
 
 
@@ -44,6 +45,7 @@ def split_images(labels: np.ndarray, counts: List[int], val: int, test: int, see
     return {split: np.sort(drawn[split]) for split in SPLITS if len(drawn[split])}
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -59,14 +61,15 @@ def main() -> None:
     paths = [Path(dataset.get_data_info(index)['img_path']).relative_to(args.folder) for index in range(len(dataset))]
     labels = dataset.get_gt_labels()
     splits = split_images(labels, dataset.metainfo['class_counts'], args.val_per_class, args.test_per_class, args.seed)
-    args.out_dir.mkdir(parents=True, exist_ok=True)
+    for split in set(SPLITS) - set(splits):
+        if (args.out_dir / f'{split}.txt').exists():  # its images may be in another split now
+            sys.exit(f'{args.out_dir / split}.txt is a list that this run does not write; remove it first')
     for split, indices in splits.items():
         lines = [f'{paths[index].as_posix()} {labels[index]}\n' for index in indices]
-        (args.out_dir / f'{split}.txt').write_text(''.join(lines), encoding='utf-8')
+        write_text(args.out_dir / f'{split}.txt', ''.join(lines))
         counts = np.bincount(labels[indices], minlength=len(dataset.CLASSES))
         print(f'{args.out_dir / split}.txt: {len(lines)} images, {counts.max()} to {counts.min()} of a class')
-    names = ''.join(f'{name}\n' for name in dataset.CLASSES)
-    (args.out_dir / 'classes.txt').write_text(names, encoding='utf-8')
+    write_text(args.out_dir / 'classes.txt', ''.join(f'{name}\n' for name in dataset.CLASSES))
     print(f'{args.out_dir / "classes.txt"}: {len(dataset.CLASSES)} classes')
 
 

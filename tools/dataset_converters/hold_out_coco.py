@@ -17,7 +17,9 @@ from mmcausal.coco_annotations import (
     load_annotations,
     split_annotations,
 )
+from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.files import write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,16 +32,10 @@ def parse_args() -> argparse.Namespace:
     size.add_argument('--fraction', type=float, help='share of the images of each category, rounded down')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='the categories that you train; default all')
     parser.add_argument('--seed', type=int, default=0)
-    return parser.parse_args()
-
-
-def check_files(args: argparse.Namespace) -> None:
-    """Raise ``ValueError`` if the tool would overwrite a file."""
-    if args.train.resolve() == args.held_out.resolve():
-        raise ValueError(f'train and held_out must be two files, but got {args.train} twice')
-    for file in (args.train, args.held_out):
-        if file.exists():
-            raise ValueError(f'{file} must be a new file, but exists')
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.train, args.held_out)
+    return args
 
 
 def wanted_images(content: dict, args: argparse.Namespace) -> Dict[int, int]:
@@ -67,11 +63,11 @@ def check_images(content: dict) -> None:
         seen.add(name)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
     try:
-        check_files(args)
         content = load_annotations(str(args.annotations), 'annotations')
         check_images(content)
         wanted = wanted_images(content, args)
@@ -86,8 +82,7 @@ def main() -> None:
     if unused:
         print(f'No training image: {", ".join(map(repr, unused))}')
     for file, part in zip((args.train, args.held_out), split_annotations(content, held_out)):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(part), encoding='utf-8')
+        write_text(file, json.dumps(part))
         counts = [len(ids) for category, ids in images_by_category(part).items() if ids and category in wanted]
         print(f'{file}: {len(part["images"])} images, {min(counts)} to {max(counts)} of each category')
 

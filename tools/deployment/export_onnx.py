@@ -17,8 +17,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
-from mmcausal.commands import alpha_argument
+from mmcausal.commands import add_overwrite_argument, alpha_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.files import replacing
 from mmcausal.models import DeployedClassifier, enable_tde
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.registry import MODELS
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('out', type=Path, help='.onnx file')
+    add_overwrite_argument(parser)
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's, 0 for a "
                         'stock classifier')
@@ -40,7 +42,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels', type=int, default=3)
     parser.add_argument('--opset', type=int, default=17)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
@@ -61,6 +65,7 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     return model.eval()
 
 
+@plain_errors()
 @torch.no_grad()
 def main() -> None:
     use_utf8()
@@ -70,14 +75,8 @@ def main() -> None:
         deployed = DeployedClassifier(classifier, args.classifier).eval()
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
-    images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    # Newer PyTorch must be asked for the exporter by tracing
-    by_tracing = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
-    torch.onnx.export(deployed, images, str(args.out), input_names=['images'], output_names=['logits'],
-                      dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset,
-                      **by_tracing)
-
+    with replacing(args.out) as new:
+        export(deployed, new, args)
     session = onnxruntime.InferenceSession(str(args.out), providers=['CPUExecutionProvider'])
     images = torch.randint(0, 256, (5, args.channels, *args.image_size)).float()
     difference = np.abs(session.run(None, dict(images=images.numpy()))[0] - deployed(images).numpy()).max()
@@ -85,6 +84,15 @@ def main() -> None:
           f'logits of onnxruntime and PyTorch differ by at most {difference:.1e}')
     if not difference < TOLERANCE:
         sys.exit(f'That is more than {TOLERANCE}')
+
+
+def export(model: DeployedClassifier, out: Path, args: argparse.Namespace) -> None:
+    images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
+    # Newer PyTorch must be asked for the exporter by tracing
+    by_tracing = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
+    torch.onnx.export(model, images, str(out), input_names=['images'], output_names=['logits'],
+                      dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset,
+                      **by_tracing)
 
 
 if __name__ == '__main__':
