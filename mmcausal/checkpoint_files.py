@@ -74,8 +74,8 @@ def load_from_local(filename: str, map_location: MapLocation = 'cpu') -> dict:
     except Exception as error:  # unpickling other bytes can raise anything
         raise ValueError(f'{path} must be a checkpoint, but cannot be read as one: {error!r}') from error
     if not _has_weights(checkpoint):
-        content = f' with {[*map(str, checkpoint)][:5]}' if isinstance(checkpoint, Mapping) else ''
-        raise ValueError(f'{path} must be a checkpoint, but holds a {type(checkpoint).__name__}{content} and no weights')
+        keys = f' with {[*map(str, checkpoint)][:5]}' if isinstance(checkpoint, Mapping) else ''
+        raise ValueError(f'{path} must be a checkpoint, but holds a {type(checkpoint).__name__}{keys} and no weights')
     return checkpoint
 
 

@@ -1,8 +1,14 @@
-"""Arguments that commands share, and commands that messages name."""
+"""Arguments and errors that commands share, and commands that messages name."""
 import argparse
+import contextlib
 import shlex
-from typing import Optional
+import sys
+from pathlib import Path
+from typing import Iterator, List, Optional
 
+from mmengine.config import DictAction
+
+from mmcausal.checks import check_integer
 from mmcausal.models.layers import Alpha, check_alpha
 
 
@@ -16,6 +22,57 @@ def alpha_argument(text: str) -> Alpha:
         return check_alpha(text if text == 'auto' else float(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be 'auto' or a number in [0, inf), but got {text}") from None
+
+
+def positive_argument(text: str) -> int:
+    """Parse an integer above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: Another text.
+    """
+    try:
+        return check_integer('value', int(text), 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be an integer of at least 1, but got {text}') from None
+
+
+def file_argument(text: str) -> str:
+    """Check that a local file exists; URLs and ``mmdet::`` names are left to the host.
+
+    Raises:
+        argparse.ArgumentTypeError: No such file.
+    """
+    if '://' not in text and '::' not in text and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f'no such file: {text}')
+    return text
+
+
+class OptionsAction(DictAction):
+    """Same as MMEngine's ``DictAction``, except that it ends with the usage if an option is not ``KEY=VALUE``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: List[str],
+                 option_string: Optional[str] = None) -> None:
+        for option in values:
+            if not option.partition('=')[0].strip() or '=' not in option:
+                parser.error(f'{option_string} must be KEY=VALUE, but got {option!r}')
+            try:
+                super().__call__(parser, namespace, [option], option_string)
+            except Exception as error:  # the host asserts that brackets match
+                parser.error(f'{option_string} must be KEY=VALUE, but the value of {option!r} cannot be read: {error}')
+
+
+def add_options_argument(parser: argparse.ArgumentParser, help: str = 'changes to the config') -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help=help)
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the tool with the message alone if the input is wrong. It also decorates a ``main``."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        sys.exit(f'{error}' or repr(error))
 
 
 def sweep_command(config: Optional[str], checkpoint: Optional[str], classifier: str = 'head.fc') -> str:

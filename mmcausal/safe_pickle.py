@@ -5,7 +5,8 @@ from typing import Any, Dict
 
 import numpy as np
 
-_RECONSTRUCT, _SCALAR = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]  # NumPy 1 and 2 name them differently
+# NumPy 1 and 2 have them in different modules
+_RECONSTRUCT, _SCALAR = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
 ARRAYS: Dict[str, Any] = {
     'numpy.ndarray': np.ndarray,
     'numpy.dtype': np.dtype,

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmcausal.analysis import commit, hash_config, machine, provenance, replace_text
+from mmcausal.commands import add_options_argument, plain_errors
+from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.text import markdown_code
 
@@ -47,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='JSON file for the results; a Markdown table is written beside it')
     parser.add_argument('--launcher', choices=['none', 'slurm'], default='none')
     parser.add_argument('--partition', help='SLURM partition')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
+    add_options_argument(parser, 'changes to all configs')
     args = parser.parse_args()
     missing = [str(path) for path in args.configs if not path.exists()]
     if missing:
@@ -77,7 +79,7 @@ def scale_epochs(value: Any, factor: float) -> Any:
 
 def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
     """Load a config with the seed, options and number of epochs of this table."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
     cfg.randomness = dict(seed=seed)
     if args.epochs and cfg.train_cfg and 'max_epochs' in cfg.train_cfg and not cfg.get('load_from'):
@@ -215,6 +217,7 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

@@ -1,17 +1,25 @@
 """Find the script of the OpenMMLab package that a config belongs to."""
+import contextlib
 import os
 import runpy
 import sys
+import traceback
 from importlib.util import find_spec
 from pathlib import Path
-from typing import List
+from typing import Iterator, List
 
 import torch
 from mmengine.config import Config
 
+from mmcausal.checkpoint_files import safe_checkpoints
+from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
 
 HOSTS = ('mmpretrain', 'mmdet')
+# Errors about the input, by the module that raises them: this package, the script, or MMEngine's part for configs
+ON_PURPOSE = (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError)
+ABOUT_INPUT = {'mmcausal': ON_PURPOSE, '__main__': ON_PURPOSE, 'mmengine.registry': Exception,
+               'mmengine.config': Exception}
 
 
 def run_host_script(name: str) -> None:
@@ -23,6 +31,26 @@ def run_host_script(name: str) -> None:
         SystemExit: No config among the arguments, or a package that is not installed.
     """
     use_utf8()
+    with safe_checkpoints(), errors_about_input():
+        _run_host_script(name)
+
+
+@contextlib.contextmanager
+def errors_about_input() -> Iterator[None]:
+    """End with the message alone for an error about a file, the arguments or the config; others keep a traceback."""
+    try:
+        yield
+    except Exception as error:
+        innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+        raised_in = innermost.f_globals.get('__name__', '')
+        is_about_input = any(raised_in.startswith(module) and isinstance(error, kinds)
+                             for module, kinds in ABOUT_INPUT.items())
+        if not is_about_input and not (isinstance(error, OSError) and error.filename):
+            raise
+        sys.exit(str(error.args[0]) if isinstance(error, KeyError) else f'{error}' or repr(error))
+
+
+def _run_host_script(name: str) -> None:
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
     if config is None:
         if not {'-h', '--help'} & set(sys.argv[1:]):
@@ -31,7 +59,7 @@ def run_host_script(name: str) -> None:
         scope = next(filter(find_spec, HOSTS), HOSTS[0])
         runpy.run_path(str(host_script(sys.argv[0], scope, name)), run_name='__main__')
         return
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     script = host_script(config, cfg.get('default_scope', 'mmengine'), name)
     is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
     if is_cpu_rank:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Dict
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from mmcausal.analysis import hash_file
+from mmcausal.checkpoint_files import read_checkpoint
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
 
 
@@ -40,10 +41,11 @@ def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
     return halved
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
-    checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
+    checkpoint = read_checkpoint(str(args.checkpoint))
     published = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))
     args.out_dir.mkdir(parents=True, exist_ok=True)
     partial = args.out_dir / f'{args.name}.partial'

@@ -18,6 +18,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
+from mmcausal.commands import plain_errors  # noqa: E402
 from mmcausal.encoding import use_utf8  # noqa: E402
 from mmcausal.evaluation import ShotAccuracy  # noqa: E402
 from mmcausal.visualization import draw_alpha_sweep, paper_figure  # noqa: E402
@@ -98,6 +99,7 @@ def draw(results: List[Dict[str, Any]], class_counts: List[int], path: Path) -> 
     figure.savefig(path, dpi=150)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

@@ -11,6 +11,7 @@ from typing import Any, Dict, List
 import yaml
 from mmengine.config import Config
 
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,6 +101,7 @@ def find_outdated() -> Dict[Path, str]:
     return {path: text for path, text in texts.items() if not path.exists() or path.read_text(encoding='utf-8') != text}
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

@@ -13,11 +13,11 @@ from arguments import (
     add_model_arguments,
     alpha_to_show,
     classifier_from,
-    reporting_metric,
     stored_features,
 )
 
-from mmcausal.analysis import build_split
+from mmcausal.analysis import build_split, shot_metric
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.models.enable_tde import without_wrappers
 
@@ -33,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@plain_errors()
 def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     use_utf8()
@@ -40,7 +41,7 @@ def main() -> None:
     runner, layer = classifier_from(args, 'pictures')
     alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)
-    metric = reporting_metric(runner, args, dataset)
+    metric = shot_metric(runner, args.split, dataset)
     store = stored_features(runner, layer, args, dataset)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,

@@ -25,7 +25,6 @@ from arguments import (
     classifier_from,
     dataset_to_choose_by,
     number_argument,
-    plain_errors,
     print_points,
     selecting_metric,
     stored_features,
@@ -41,6 +40,7 @@ from mmcausal.analysis import (
     sweep_corrections,
 )
 from mmcausal.class_prior import check_class_counts
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.functional import NORMALIZERS
@@ -117,20 +117,19 @@ def report_sweep(layer: TDELinear, points: List[Dict[str, Any]], rules: Dict[str
     return dict(best=best, largest_entropy=evenest)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'sweep_alpha')
-    with plain_errors():  # before the long pass
-        args.alphas = sorted({check_correction(layer, Correction(alpha)).alpha for alpha in args.alphas})
-        corrections = corrections_with_alphas(args)
-        for correction in itertools.chain(*corrections.values()):
-            check_correction(layer, correction)
+    args.alphas = sorted({check_correction(layer, Correction(alpha)).alpha for alpha in args.alphas})
+    corrections = corrections_with_alphas(args)
+    for correction in itertools.chain(*corrections.values()):  # before the long pass
+        check_correction(layer, correction)
     dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
     if args.taus:
-        with plain_errors():
-            check_class_counts(metric.counts().tolist(), layer.out_features)
+        check_class_counts(metric.counts().tolist(), layer.out_features)
     store = stored_features(runner, layer, args, dataset)
 
     others = {setting: sweep_setting(layer, store, metric, args, setting, grid)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 import cv2
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
+from mmcausal.commands import add_options_argument, file_argument, plain_errors
+from mmcausal.config_files import read_config
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.encoding import use_utf8
 from mmcausal.registry import DATASETS
@@ -28,10 +30,10 @@ JPEG_START, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1024
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    parser.add_argument('config', type=file_argument)
     parser.add_argument('--show', type=int, default=10, help='number of unreadable images and copies to print')
     parser.add_argument('--out', type=Path, help='file for the paths of all unreadable images')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    add_options_argument(parser)
     return parser.parse_args()
 
 
@@ -118,13 +120,12 @@ def find_copies(splits: Dict[str, List[str]]) -> List[List[str]]:
                   if len({split for split, _ in files}) > 1)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.default_scope)
+    cfg = read_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
     unreadable: List[str] = []
     readable: Dict[str, List[str]] = {}
     num_refused = 0

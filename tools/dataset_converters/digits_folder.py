@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from mmcausal.commands import plain_errors
 from mmcausal.datasets import LongTailedDigits
 from mmcausal.encoding import use_utf8
 
@@ -26,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

@@ -11,6 +11,7 @@ from typing import Dict, List
 
 import numpy as np
 
+from mmcausal.commands import plain_errors
 from mmcausal.datasets import ImageFolder
 from mmcausal.datasets.long_tail import long_tailed_indices
 from mmcausal.encoding import use_utf8
@@ -44,6 +45,7 @@ def split_images(labels: np.ndarray, counts: List[int], val: int, test: int, see
     return {split: np.sort(drawn[split]) for split in SPLITS if len(drawn[split])}
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

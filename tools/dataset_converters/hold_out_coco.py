@@ -17,6 +17,7 @@ from mmcausal.coco_annotations import (
     load_annotations,
     split_annotations,
 )
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
 
 
@@ -67,6 +68,7 @@ def check_images(content: dict) -> None:
         seen.add(name)
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

@@ -3,6 +3,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mmcausal.commands import plain_errors
 from mmcausal.encoding import use_utf8
 
 
@@ -13,6 +14,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()

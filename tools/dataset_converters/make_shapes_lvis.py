@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from mmcausal.commands import plain_errors
 from mmcausal.datasets.shapes import make_shapes_dataset
 from mmcausal.encoding import use_utf8
 
@@ -21,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
