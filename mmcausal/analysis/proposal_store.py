@@ -139,8 +139,8 @@ class ProposalStore:
     def __init__(self, folder: Union[str, Path], identity: Identity, dtype: str = 'float16') -> None:
         self.folder = Path(folder)
         if next(self.folder.glob('*.pt'), None):
-            raise ValueError(f'{folder} must hold .npz files of proposals, but has .pt files of an earlier release, which '
-                             'could run code. Remove it or choose another folder')
+            raise ValueError(f'{folder} must hold proposals as .npz files, but has .pt files of an earlier release, '
+                             'which could run code. Remove it or choose another folder')
         self.dtype = getattr(torch, dtype)
         self.identity = dict(identity, dtype=dtype)
         check_identity(self.folder, self.identity)
