@@ -1,10 +1,11 @@
 """Arguments and errors that commands share, and commands that messages name."""
 import argparse
 import contextlib
+import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional
 
 from mmengine.config import DictAction
 
@@ -24,16 +25,16 @@ def alpha_argument(text: str) -> Alpha:
         raise argparse.ArgumentTypeError(f"must be 'auto' or a number in [0, inf), but got {text}") from None
 
 
-def positive_argument(text: str) -> int:
-    """Parse an integer above 0.
+def integer_argument(low: int) -> Callable[[str], int]:
+    """Return the parser of an integer of at least ``low``."""
 
-    Raises:
-        argparse.ArgumentTypeError: Another text.
-    """
-    try:
-        return check_integer('value', int(text), 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'must be an integer of at least 1, but got {text}') from None
+    def parse(text: str) -> int:
+        try:
+            return check_integer('value', int(text), low)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'must be an integer of at least {low}, but got {text}') from None
+
+    return parse
 
 
 def file_argument(text: str) -> str:
@@ -72,7 +73,15 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f'{error}' or repr(error))
+        sys.exit(error_text(error))
+
+
+def error_text(error: Exception) -> str:
+    """Return an error as a sentence, with the file of an ``OSError`` first."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{os.fsdecode(error.filename)} cannot be read or written: {error.strerror}'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text or repr(error)
 
 
 def sweep_command(config: Optional[str], checkpoint: Optional[str], classifier: str = 'head.fc') -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -63,7 +64,10 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
     """
     preprocessor = without_wrappers(inferencer.model).data_preprocessor
     is_grey = getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1
-    image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
+    try:
+        image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
+    except cv2.error:  # an empty file
+        image = None
     if image is None:
         sys.exit(f'{path} cannot be read as an image')
     if is_grey:

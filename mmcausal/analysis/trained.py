@@ -27,6 +27,10 @@ from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import without_wrappers
 
 
+class UsesTestImagesError(ValueError):
+    """A choice that would be made on test images."""
+
+
 def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, name: str = 'analysis') -> Runner:
     """Build a quiet Runner that trains nothing, with its model in evaluation mode.
 
@@ -114,14 +118,14 @@ def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
     """Build the dataset of a split by which something may be chosen.
 
     Raises:
-        ValueError: The split holds images of the test split.
+        UsesTestImagesError: The split holds images of the test split.
     """
     dataset = build_split(cfg, split)
     if split != 'test' and cfg.get('test_dataloader') is None:
         return dataset
     if split == 'test' or not set(image_keys(dataset)).isdisjoint(image_keys(build_split(cfg, 'test'))):
-        raise ValueError(f'the {split} split of {cfg.filename} holds test images, so a choice made on them is no '
-                         'longer a result on them')
+        raise UsesTestImagesError(f'the {split} split of {cfg.filename} holds test images, so a choice made on them '
+                              'is no longer a result on them')
     return dataset
 
 

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmcausal.analysis import (
     Correction,
     FeatureStore,
+    UsesTestImagesError,
     alphas_in,
     build_split,
     build_split_without_test_images,
@@ -136,7 +137,7 @@ def dataset_to_choose_by(runner: Runner, args: argparse.Namespace,
         return build_split(runner.cfg, args.split)
     try:
         return build_split_without_test_images(runner.cfg, args.split)
-    except ValueError as error:
+    except UsesTestImagesError as error:
         sys.exit(f'{error}. {advice}, or add --i-know-this-is-test')
 
 

@@ -21,6 +21,7 @@ from mmcausal.checkpoint_files import read_checkpoint, safe_checkpoints
 from mmcausal.checkpoints import OTHER_NETWORK, check_checkpoint, differences, missing_parameters, shapes_of, weights_of
 from mmcausal.class_prior import TakesClassCounts
 from mmcausal.commands import plain_errors
+from mmcausal.config_files import errors_naming
 from mmcausal.encoding import use_utf8
 from mmcausal.hooks.class_prior_hook import give_class_counts
 from mmcausal.hooks.utils import modules_of_type
@@ -57,7 +58,8 @@ def main() -> None:
         layer.train()  # it observes its input; the rest of the model infers
         layer.mean_feature.zero_()
         layer.num_updates.zero_()
-    dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
+    with errors_naming(f'the train_dataloader of {args.config} must be one that can be built'):
+        dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
     give_class_counts(modules_of_type(model, TakesClassCounts), dataloader.dataset)
     state = checkpoint.get('state_dict', checkpoint)
     check_fit(args, weights_of(checkpoint), model, layers)

@@ -53,6 +53,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_config(work_dir: Path) -> str:
+    if not work_dir.is_dir():
+        sys.exit(f'work_dir must be the folder of a training, but got {work_dir}')
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
         sys.exit(f'{work_dir} must hold the config of one training, but has {[path.name for path in configs]}; choose '

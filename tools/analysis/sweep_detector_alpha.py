@@ -44,7 +44,7 @@ from mmcausal.analysis import (
     remaining_batches,
 )
 from mmcausal.analysis.proposal_store import check_alpha_free_boxes
-from mmcausal.commands import plain_errors, positive_argument
+from mmcausal.commands import integer_argument, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
 from mmcausal.models import enable_detector_tde
@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
     add_alphas_argument(parser, [0, 0.5, 1, 1.5, 2, 2.5])
     add_sweep_arguments(parser, 'AP')  # the groups are the metric's
     parser.set_defaults(dtype='float16')
-    parser.add_argument('--num-images', type=positive_argument, help='number of images, the first of the split')
+    parser.add_argument('--num-images', type=integer_argument(1), help='number of images, the first of the split')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
     parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
     args = parser.parse_args()

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
 from mmcausal.commands import add_options_argument, file_argument, plain_errors
-from mmcausal.config_files import read_config
+from mmcausal.config_files import errors_naming, read_config
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.encoding import use_utf8
 from mmcausal.registry import DATASETS
@@ -41,7 +41,7 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
     """Return the config of each split's dataset, without splits that repeat another."""
     splits: Dict[str, Dict[str, Any]] = {}
     for split in SPLITS:
-        if cfg[f'{split}_dataloader'] is None:  # the config only tests
+        if not cfg.get(f'{split}_dataloader'):  # the config only tests
             continue
         dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
         try:
@@ -52,6 +52,8 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
             sys.exit(f"the {split} split must be an ImageList or ImageFolder, but is a {dataset['type']}")
         if dataset not in splits.values():
             splits[split] = dataset
+    if not splits:
+        raise ValueError(f'no {SPLITS[0]}_dataloader, {SPLITS[1]}_dataloader or {SPLITS[2]}_dataloader')
     return splits
 
 
@@ -129,7 +131,9 @@ def main() -> None:
     unreadable: List[str] = []
     readable: Dict[str, List[str]] = {}
     num_refused = 0
-    for split, arguments in list_splits(cfg).items():
+    with errors_naming(f'{args.config} must have dataloaders of images'):
+        splits = list_splits(cfg)
+    for split, arguments in splits.items():
         dataset = build_images(split, arguments)
         if dataset is None:
             num_refused += 1

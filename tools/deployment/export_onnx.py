@@ -20,8 +20,8 @@ from mmcausal.commands import (
     add_options_argument,
     alpha_argument,
     file_argument,
+    integer_argument,
     plain_errors,
-    positive_argument,
 )
 from mmcausal.config_files import errors_naming, read_config
 from mmcausal.encoding import use_utf8
@@ -41,9 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's, 0 for a "
                         'stock classifier')
-    parser.add_argument('--image-size', type=positive_argument, nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
+    parser.add_argument('--image-size', type=integer_argument(1), nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
                         help='size of the network input, e.g. 224 224; only the batch size stays free')
-    parser.add_argument('--channels', type=positive_argument, default=3)
+    parser.add_argument('--channels', type=integer_argument(1), default=3)
     parser.add_argument('--opset', type=int, default=17)
     add_options_argument(parser)
     return parser.parse_args()
