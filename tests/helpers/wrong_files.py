@@ -2,7 +2,9 @@
 import json
 import os
 import pickle
+import shutil
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -28,10 +30,15 @@ CONFIG_TEXTS = {
     'config_no_val': "_base_ = './config.py'\nval_dataloader = val_evaluator = val_cfg = None\n",
     'config_no_test': "_base_ = './config.py'\ntest_dataloader = test_evaluator = test_cfg = None\n",
     'config_no_shots': "_base_ = './config.py'\nval_evaluator = dict(_delete_=True, type='Accuracy')\n",
-    'config_shots': "_base_ = './config.py'\nval_evaluator = dict(many=5, few=30)\n",
+    'config_shots': '''_base_ = './config.py'
+_base_.val_evaluator[1].update(many=5, few=30)
+val_evaluator = _base_.val_evaluator
+''',
     'config_data': "_base_ = './config.py'\nval_dataloader = dict(dataset=dict(imbalance_ratio='abc'))\n",
-    'config_images': f"_base_ = '{CONFIGS}/own_data/cascade-mask-rcnn_baseline_r50.py'\n",
+    'detector': f"_base_ = '{CONFIGS}/shapes_lvis/cascade_tde_r18.py'",
 }
+
+DIRECTION = ('mean_feature', 'mean_cosine', 'num_updates')
 
 
 def _digits(**changes):
@@ -78,10 +85,8 @@ def write_checkpoints(root):
     torch.save(dict(state_dict=state, meta=RunsCommand(root / 'ran')), root / 'evil.pth')
     (root / 'pickle.pth').write_bytes(pickle.dumps(dict(state_dict=RunsCommand(root / 'ran'))))
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(root / 'program.pth'))
-    direction = ('mean_feature', 'mean_cosine', 'num_updates')
-    torch.save({name: value for name, value in state.items() if not name.endswith(direction)}, root / 'undirected.pth')
-    torch.save({name: value.double() if 'backbone' in name else value for name, value in state.items()
-                if 'backbone.layers.0' not in name and 'backbone' not in name}, root / 'headed.pth')
+    torch.save({name: value for name, value in state.items() if not name.endswith(DIRECTION)}, root / 'undirected.pth')
+    torch.save({name: value for name, value in state.items() if 'backbone' not in name}, root / 'headed.pth')
     torch.save({'encoder.weight': torch.ones(3, 3)}, root / 'other.pth')
     torch.save(_digits(**{'model.head.num_classes': 7}), root / 'classes.pth')
     torch.save({**state, 'head.fc.weight': torch.ones(10, 5), 'head.fc.mean_feature': torch.ones(5)},
@@ -130,3 +135,38 @@ def write_wrong_files(root):
     for name in ('a/0.png', 'a/1.png', 'b/0.png', 'b/1.png'):
         (root / 'classes' / name).parent.mkdir(parents=True, exist_ok=True)
         (root / 'classes' / name).write_bytes((root / 'image.png').read_bytes())
+
+
+def write_wrong_stores(root):
+    """Write damaged copies of the folder ``store``, which has the features of a split."""
+    def copy(name):
+        return shutil.copytree(root / 'store', root / f'store_{name}')
+
+    identity = json.loads((root / 'store' / 'identity.json').read_text())
+    number = len(np.load(root / 'store' / 'labels.npy'))
+    for name, text in dict(json='{', list='[1]', other=json.dumps(dict(identity, checkpoint='abc'))).items():
+        (copy(name) / 'identity.json').write_text(text)
+    for name, text in dict(done='many', negative='-5', many='999999').items():
+        (copy(name) / 'num_done').write_text(text)
+    features = copy('cut') / 'features.npy'
+    features.write_bytes(features.read_bytes()[:500])
+    (copy('garbage') / 'features.npy').write_text('no array')
+    np.save(copy('objects') / 'features.npy', np.array([RunsCommand(root / 'ran')] * number), allow_pickle=True)
+    np.save(copy('channels') / 'features.npy', np.zeros((number, 3), np.float32))
+    (copy('halved') / 'labels.npy').unlink()
+
+
+def write_wrong_proposals(root):
+    """Write damaged copies of the folder ``store``, which has the proposals of two images."""
+    def copy(name):
+        return shutil.copytree(root / 'store', root / f'store_{name}') / '00000001.npz'
+
+    path = copy('cut')
+    path.write_bytes(path.read_bytes()[:3000])
+    copy('text').write_text('no archive')
+    np.savez(copy('objects'), img_meta=np.array([RunsCommand(root / 'ran')]))
+    path = copy('shapes')
+    arrays = dict(np.load(path))
+    np.savez(path, **dict(arrays, features_0=arrays['features_0'][:3]))
+    copy('gap').with_name('00000000.npz').unlink()
+    torch.save(dict(rois=RunsCommand(root / 'ran')), copy('old').with_name('00000002.pt'))

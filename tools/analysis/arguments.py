@@ -30,7 +30,9 @@ from mmcausal.analysis import (
 from mmcausal.checks import check_number
 from mmcausal.commands import add_options_argument, alpha_argument, file_argument, total_effect_alone
 from mmcausal.evaluation import ShotAccuracy
+from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha, TDELinear
+from mmcausal.models.tde_support import is_detector
 from mmcausal.text import display_width, shorten
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # reported by ShotAccuracy, unless the groups have own names
@@ -114,6 +116,10 @@ def write_chosen(args: argparse.Namespace, alpha: Alpha, num_images: int, classi
 def classifier_from(args: argparse.Namespace, name: str) -> Tuple[Runner, TDELinear]:
     """Load the classifier of ``args``, its layer ready for TDE; set ``args.config_alpha`` to the config's alpha."""
     runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, name)
+    model = without_wrappers(runner.model)
+    if is_detector(model):
+        raise ValueError(f'{args.config} must be the config of a classifier, but has a '
+                         f'{type(model).__name__}; for detectors, there is sweep_detector_alpha.py')
     args.config_alpha, = alphas_in(runner.model, args.classifier)
     return runner, load_classifier(runner, args.classifier)
 

@@ -72,14 +72,11 @@ def check_images(content: dict) -> None:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    try:
-        check_files(args)
-        content = load_annotations(str(args.annotations), 'annotations')
-        check_images(content)
-        wanted = wanted_images(content, args)
-        held_out = hold_out_images(content, wanted, args.seed)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
+    check_files(args)
+    content = load_annotations(str(args.annotations), 'annotations')
+    check_images(content)
+    wanted = wanted_images(content, args)
+    held_out = hold_out_images(content, wanted, args.seed)
     images = images_by_category(content)
     if not any(images[category] for category in wanted):
         sys.exit(f'{args.annotations} must have training images of the categories, but none of {len(wanted)} has one')
