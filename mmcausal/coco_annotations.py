@@ -1,7 +1,7 @@
 """Annotation files in COCO format: their categories, and the training images of each."""
 import random
 from collections import defaultdict
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mmengine.fileio import exists, load
 
@@ -31,7 +31,7 @@ def load_annotations(ann_file: str, name: str = 'ann_file', backend_args: Option
     return content
 
 
-def check_entries(content: Any, fields: Dict[str, Sequence[str]], demand: str) -> None:
+def check_entries(content: Any, fields: Mapping[str, Sequence[str]], demand: str) -> None:
     """Check that annotations have lists of entries with certain fields.
 
     Args:

@@ -5,14 +5,17 @@ from typing import Any, Dict
 
 import numpy as np
 
-# NumPy 1 and 2 have them in different modules
-_RECONSTRUCT, _SCALAR = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+# How arrays and numbers are pickled: NumPy 1 and 2 have these functions in different modules
+_NUMPY = {'multiarray._reconstruct': np.empty(0).__reduce__()[0],
+          'multiarray.scalar': np.float64(0).__reduce__()[0],
+          'numeric._frombuffer': np.empty(0).__reduce_ex__(5)[0]}
 ARRAYS: Dict[str, Any] = {
     'numpy.ndarray': np.ndarray,
     'numpy.dtype': np.dtype,
-    **{f'numpy.{core}.multiarray.{name}': function for core in ('core', '_core')
-       for name, function in (('_reconstruct', _RECONSTRUCT), ('scalar', _SCALAR))},
-    '_codecs.encode': codecs.encode,  # how bytes are pickled for Python 2
+    **{f'numpy.{core}.{name}': function for core in ('core', '_core') for name, function in _NUMPY.items()},
+    # How bytes are pickled for Python 2
+    '_codecs.encode': codecs.encode,
+    '__builtin__.bytes': bytes,
 }
 
 

@@ -164,7 +164,8 @@ class ProposalStore:
         features = [feature.to(self.dtype) for feature in proposals['features']]
         # Renamed when whole, so that an interrupted run leaves no half file.
         with open(path.with_suffix('.new'), 'wb') as file:
-            write_proposals(file, Proposals(**dict(proposals, features=features)))
+            write_proposals(file, Proposals(features=features, rois=proposals['rois'],
+                                            bbox_pred=proposals['bbox_pred'], img_meta=proposals['img_meta']))
         path.with_suffix('.new').replace(path)
         self.num_done += 1
 
