@@ -76,6 +76,8 @@ def load_from_local(filename: str, map_location: MapLocation = 'cpu') -> dict:
     if not _has_weights(checkpoint):
         keys = f' with {[*map(str, checkpoint)][:5]}' if isinstance(checkpoint, Mapping) else ''
         raise ValueError(f'{path} must be a checkpoint, but holds a {type(checkpoint).__name__}{keys} and no weights')
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)  # MMEngine would run it when a training goes on
     return checkpoint
 
 

@@ -1,4 +1,5 @@
 """Reading of checkpoints without running anything in them."""
+import contextlib
 import os
 import pickle
 
@@ -65,6 +66,18 @@ def test_a_training_goes_on_from_it(trained, tmp_path):
             runner.train()
         finals.append(runner.model.state_dict())
     assert same(*finals)
+
+
+def test_a_config_in_a_checkpoint_is_not_run(trained, tmp_path):
+    """MMEngine looks for the number of GPUs in it, as older releases wrote it, when a training goes on."""
+    checkpoint = torch.load(trained / 'epoch_1.pth', map_location='cpu', weights_only=False)
+    checkpoint['meta']['config'] = f'__import__("os").mkdir({str(tmp_path / "ran")!r})\n'
+    torch.save(checkpoint, tmp_path / 'c.pth')
+    for name, context in (('safe', safe_checkpoints()), ('host', contextlib.nullcontext())):
+        runner = digits_runner(tmp_path / name, resume=True, load_from=str(tmp_path / 'c.pth'))
+        with context:
+            runner.train()
+        assert (tmp_path / 'ran').exists() == (name == 'host')
 
 
 def test_the_hosts_reader_is_back_afterwards():

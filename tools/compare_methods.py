@@ -226,6 +226,7 @@ def main() -> None:
     for path in args.configs:
         name = f'{path.parent.name}/{path.stem}'
         with errors_naming(f'{path} must be a config to train and test'):
+            load_config(path, args.seeds[0], args)
             row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
         for seed in args.seeds:
             try:
