@@ -61,7 +61,7 @@ dataset_converters/folder_lists.py file lists | file
 dataset_converters/folder_lists.py empty_folder lists | must have a folder for each of at least two classes
 dataset_converters/folder_lists.py classes lists --val-per-class 9 | the rarest class, 'a', has 2 images and can spare 1
 dataset_converters/folder_lists.py classes lists --val-per-class x | --val-per-class: invalid int value: 'x'
-dataset_converters/digits_folder.py file | file exists
+dataset_converters/digits_folder.py file | file
 dataset_converters/make_shapes_lvis.py file | file
 dataset_converters/make_shapes_lvis.py shapes --num-classes 99 | num_classes must be in [2, 60], but got 99
 dataset_converters/make_shapes_lvis.py shapes --imbalance-ratio nan | imbalance_ratio must be a number in [1, inf)
@@ -143,7 +143,7 @@ analysis/sweep_alpha.py config.py good.pth --split train | invalid choice: 'trai
 analysis/sweep_alpha.py config.py good.pth --select nope | --select nope: the shot metric reports overall, many
 analysis/sweep_alpha.py config.py good.pth --taus -1 | must be a number in [0, inf), but got -1
 analysis/sweep_alpha.py config.py good.pth --features file | file must be a folder for features, but is a file
-analysis/sweep_alpha.py config.py good.pth --write-config config.py | config.py exists
+analysis/sweep_alpha.py config.py good.pth --write-config config.py | config.py
 analysis/pictures.py config.py truncated.pth --out-dir p | truncated.pth must be a checkpoint, but is truncated
 analysis/pictures.py config.py good.pth --out-dir p --classifier nope | 'nope' is not a layer of ImageClassifier
 analysis/report.py nowhere | work_dir must be the folder of a training, but got nowhere
@@ -155,7 +155,7 @@ analysis/report.py empty_folder --config config.py --checkpoint empty.pth | empt
 analysis/estimate_direction.py config.py garbage.pth out.pth | garbage.pth must be a checkpoint
 analysis/estimate_direction.py config.py classes.pth out.pth | not one of this config.py (classes.pth): head.fc.weight
 analysis/estimate_direction.py config.py headed.pth out.pth | the checkpoint headed.pth is not one of this config.py
-analysis/estimate_direction.py config.py good.pth good.pth | good.pth exists
+analysis/estimate_direction.py config.py good.pth good.pth | good.pth
 analysis/estimate_direction.py config.py good.pth out.pth --momentum nan | momentum must be in [0, 1), but got nan
 analysis/estimate_direction.py config.py good.pth out.pth --cfg-options train_dataloader=3 | the train_dataloader of co
 analysis/sweep_detector_alpha.py config.py good.pth | but ImageClassifier has no roi_head
