@@ -1,6 +1,7 @@
 """Reading of checkpoints, also from strangers: nothing in them is run, and errors name the file."""
 import contextlib
 import pickle
+import tarfile
 import zipfile
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -94,8 +95,8 @@ def _fault_of(path: Path) -> Optional[str]:
         start = file.read(len(ZIP_START))
     if not start:
         return 'is empty'
-    if start != ZIP_START:  # of PyTorch before 1.6
-        return None
+    if start != ZIP_START:  # of PyTorch before 1.6, or before 0.1.10: PyTorch reads the latter with less care
+        return 'is a tar archive' if tarfile.is_tarfile(path) else None
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

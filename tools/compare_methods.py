@@ -218,7 +218,6 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
@@ -250,4 +249,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import shutil
+import tarfile
 
 import numpy as np
 import torch
@@ -80,6 +81,8 @@ def write_checkpoints(root):
     (root / 'flipped.pth').write_bytes(content[:9999] + bytes([255 - content[9999]]) + content[10000:])
     (root / 'garbage.pth').write_bytes(b'no checkpoint at all' * 99)
     (root / 'folder.pth').mkdir()
+    with tarfile.open(root / 'tar.pth', 'w') as archive:  # of the first releases of PyTorch
+        archive.add(root / 'garbage.pth', 'pickle')
     torch.save([1, 2], root / 'list.pth')
     torch.save(dict(epoch=1), root / 'no_weights.pth')
     torch.save(dict(state_dict=state, meta=RunsCommand(root / 'ran')), root / 'evil.pth')

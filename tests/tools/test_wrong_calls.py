@@ -14,6 +14,7 @@ publish_checkpoint.py empty.pth n | empty.pth must be a checkpoint, but is empty
 publish_checkpoint.py truncated.pth n | truncated.pth must be a checkpoint, but is truncated
 publish_checkpoint.py flipped.pth n | flipped.pth must be a checkpoint, but is damaged: good/data/
 publish_checkpoint.py garbage.pth n | garbage.pth must be a checkpoint, but cannot be read as one
+publish_checkpoint.py tar.pth n | tar.pth must be a checkpoint, but is a tar archive
 publish_checkpoint.py config.py n | config.py must be a checkpoint, but cannot be read as one
 publish_checkpoint.py list.pth n | list.pth must be a checkpoint, but holds a list and no weights
 publish_checkpoint.py no_weights.pth n | but holds a dict with ['epoch'] and no weights
