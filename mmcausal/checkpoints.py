@@ -2,19 +2,20 @@
 import re
 import unicodedata
 from collections import Counter
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Shapes = Dict[str, Tuple[int, ...]]
 MOST_LISTED = 3
+OTHER_NETWORK = '. It belongs to another network'
 OTHER_CLASSES = '. You can fine-tune from it, by load_from, but not test it here'
 
 
 def shapes_of(state: Mapping[str, Tensor], prefix: str = '', suffix: str = '') -> Shapes:
     """Return the shapes of the entries that start with ``prefix`` and end with ``suffix``, by name."""
     return {name: tuple(value.shape) for name, value in state.items()
-            if name.startswith(prefix) and name.endswith(suffix)}
+            if name.startswith(prefix) and name.endswith(suffix) and isinstance(value, Tensor)}
 
 
 def check_finite(entries: Mapping[str, Tensor]) -> None:
@@ -43,6 +44,26 @@ def differences(own: Shapes, saved: Shapes) -> List[str]:
         elif own[name] != saved[name]:
             clauses.append(f'{name} has shape {own[name]} here, but {saved[name]} in the checkpoint')
     return clauses
+
+
+def weights_of(checkpoint: Mapping) -> Dict[str, Tensor]:
+    """Return the entries of a checkpoint, with the same names inside and outside a test-time wrapper."""
+    return {bare_name(name): value for name, value in checkpoint.get('state_dict', checkpoint).items()}
+
+
+def missing_parameters(model: nn.Module, state: Mapping[str, Tensor]) -> List[str]:
+    """Return a clause for each parameter of a model that a checkpoint lacks or has in another shape.
+
+    A head direction is no parameter.
+    """
+    own = {bare_name(name): tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    saved = shapes_of(state)
+    return differences(own, {name: saved[name] for name in own if name in saved})
+
+
+def bare_name(name: str) -> str:
+    """Return the name of an entry without the prefix of a wrapper."""
+    return name[len('module.'):] if name.startswith('module.') else name
 
 
 def renamed_classes(own: Sequence[str], saved: Sequence[str], source: str = 'the checkpoint') -> List[str]:
@@ -82,13 +103,15 @@ def summary(clauses: Sequence[str]) -> str:
     return '; '.join(clauses[:MOST_LISTED]) + more
 
 
-def check_checkpoint(model: str, clauses: Sequence[str], remedy: str = '') -> None:
+def check_checkpoint(model: str, clauses: Sequence[str], remedy: str = '', source: Optional[str] = None) -> None:
     """Raise ``ValueError`` if there are differences.
 
     Args:
         model: Name of the model, for the error.
         clauses: Its :func:`differences` from the checkpoint.
         remedy: Advice at the end of the error.
+        source: Path of the checkpoint.
     """
     if clauses:
-        raise ValueError(f'the checkpoint is not one of this {model}: {summary(clauses)}{remedy}')
+        path = f' {source}' if source else ''
+        raise ValueError(f'the checkpoint{path} is not one of this {model}: {summary(clauses)}{remedy}')

@@ -1,9 +1,11 @@
 """Annotation files in COCO format: their categories, and the training images of each."""
 import random
 from collections import defaultdict
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mmengine.fileio import exists, load
+
+FIELDS = dict(images=['id'], categories=['id', 'name'], annotations=['image_id', 'category_id'])
 
 
 def load_annotations(ann_file: str, name: str = 'ann_file', backend_args: Optional[dict] = None) -> dict:
@@ -16,7 +18,7 @@ def load_annotations(ann_file: str, name: str = 'ann_file', backend_args: Option
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Not JSON, or without a list of images, categories or annotations.
+        ValueError: Not JSON, or without a list of images, categories or annotations, or without one of their ids.
     """
     if not exists(ann_file, backend_args):
         raise FileNotFoundError(f'{name} must be an annotation file in COCO format, but there is no {ann_file}')
@@ -25,10 +27,28 @@ def load_annotations(ann_file: str, name: str = 'ann_file', backend_args: Option
     except ValueError as error:
         raise ValueError(f'{name} must be an annotation file in COCO format, but {ann_file} is not JSON: {error}'
                          ) from error
-    for key in ('images', 'categories', 'annotations'):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f'{name} must be an annotation file in COCO format, but {ann_file} has no list of {key}')
+    check_entries(content, FIELDS, f'{name} must be an annotation file in COCO format, but {ann_file}')
     return content
+
+
+def check_entries(content: Any, fields: Mapping[str, Sequence[str]], demand: str) -> None:
+    """Check that annotations have lists of entries with certain fields.
+
+    Args:
+        content: Content of an annotation file.
+        fields: Fields that each entry must have, by the name of its list.
+        demand: Start of the error.
+
+    Raises:
+        ValueError: A list, or a field of an entry, is missing.
+    """
+    for key, names in fields.items():
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError(f'{demand} has no list of {key}')
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict) or any(name not in entry for name in names):
+                raise ValueError(f'{demand} has no {" and ".join(names)} in {key}[{index}], which is {entry!r:.100}')
 
 
 def images_by_category(content: dict) -> Dict[int, Set[int]]:

@@ -6,19 +6,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional
 
+from mmengine.config import DictAction
+
+from mmcausal.checks import check_integer
 from mmcausal.files import check_output, is_same_file
 from mmcausal.models.layers import Alpha, check_alpha
-
-
-@contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """End the tool with the message alone if the input is wrong. It also decorates a ``main``."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        sys.exit(f'{error}' or repr(error))
 
 
 def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +60,65 @@ def alpha_argument(text: str) -> Alpha:
         return check_alpha(text if text == 'auto' else float(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be 'auto' or a number in [0, inf), but got {text}") from None
+
+
+def integer_argument(low: int) -> Callable[[str], int]:
+    """Return the parser of an integer of at least ``low``."""
+
+    def parse(text: str) -> int:
+        try:
+            return check_integer('value', int(text), low)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'must be an integer of at least {low}, but got {text}') from None
+
+    return parse
+
+
+def file_argument(text: str) -> str:
+    """Check that a local file exists; URLs and ``mmdet::`` names are left to the host.
+
+    Raises:
+        argparse.ArgumentTypeError: No such file.
+    """
+    if '://' not in text and '::' not in text and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f'no such file: {text}')
+    return text
+
+
+class OptionsAction(DictAction):
+    """Same as MMEngine's ``DictAction``, except that it ends with the usage if an option is not ``KEY=VALUE``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: List[str],
+                 option_string: Optional[str] = None) -> None:
+        for option in values:
+            if not option.partition('=')[0].strip() or '=' not in option:
+                parser.error(f'{option_string} must be KEY=VALUE, but got {option!r}')
+            try:
+                super().__call__(parser, namespace, [option], option_string)
+            except Exception as error:  # the host asserts that brackets match
+                parser.error(f'{option_string} must be KEY=VALUE, but the value of {option!r} cannot be read: {error}')
+
+
+def add_options_argument(parser: argparse.ArgumentParser, help: str = 'changes to the config') -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, default={}, help=help)
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the tool with the message alone if the input is wrong. It also decorates a ``main``."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        sys.exit(error_text(error))
+
+
+def error_text(error: Exception) -> str:
+    """Return an error as a sentence, with the file of an ``OSError`` first."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{os.fsdecode(error.filename)} cannot be read or written: {error.strerror}'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text or repr(error)
 
 
 def sweep_command(config: Optional[str], checkpoint: Optional[str], classifier: str = 'head.fc',

@@ -1,11 +1,64 @@
-"""Configs that come with the package, and what a config of your own may call."""
+"""Configs: those that come with the package, what one of your own may call, and how they are read."""
+import contextlib
 import copy
 from pathlib import Path
-from typing import Iterator, Union
+from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Union
 
 from mmcausal.checks import check_integer, did_you_mean
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 ROOT = (Path(__file__).parent / '.mim' / 'configs').resolve()
+
+
+def read_config(path: Union[str, Path], options: Optional[dict] = None, needs: Sequence[str] = ()) -> 'Config':
+    """Read a config, with changes. A config is a Python program, so read only configs that you trust.
+
+    Args:
+        path: File of the config.
+        options: Changes, as ``--cfg-options``.
+        needs: Settings that it must have.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A config that cannot be read, options that do not fit it, or a setting that it lacks.
+    """
+    from mmengine.config import Config  # not needed by the configs that import this module
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} must be a config, but is {"a folder" if Path(path).is_dir() else "missing"}')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a program can raise anything
+        raise ValueError(f'{path} must be a config that can be read, but {_described(error)}') from error
+    if options:
+        with errors_naming(f'--cfg-options {options} must fit {path}'):
+            cfg.merge_from_dict(options)
+    for name in needs:
+        value = cfg.get(name)
+        if not isinstance(value, dict) and not (value and name.endswith('_evaluator')):
+            raise ValueError(f'{path} must have {name}=dict(...), but has {value!r}')
+    return cfg
+
+
+@contextlib.contextmanager
+def errors_naming(demand: str) -> Iterator[None]:
+    """Raise ``ValueError`` that starts with ``demand`` for errors in this context.
+
+    Hosts raise errors of every type for a setting that they cannot use. Those of files and of missing packages say
+    enough, and stay.
+    """
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        raise ValueError(f'{demand}, but {_described(error)}') from error
+
+
+def _described(error: Exception) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text if type(error) in (ValueError, RuntimeError) else f'{type(error).__name__}: {text}'
 
 
 def config_path(name: str) -> str:

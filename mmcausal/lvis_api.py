@@ -19,14 +19,20 @@ def _with_annotations(load_json: Callable[[object, str], object]) -> Callable[[o
 
     @functools.wraps(load_json)
     def load(self: object, path: str) -> object:
-        dataset = load_json(self, path)
-        return {'annotations': [], **dataset} if isinstance(dataset, dict) else dataset
+        demand = f'ann_file must be an LVIS annotation file, but {path}'
+        try:
+            dataset = load_json(self, path)
+        except ValueError as error:
+            raise ValueError(f'{demand} is not JSON: {error}') from error
+        if not isinstance(dataset, dict):
+            raise ValueError(f'{demand} holds a {type(dataset).__name__}')
+        return {'annotations': [], **dataset}
 
     return load
 
 
 def repair_lvis_api() -> None:
-    """Make lvis-api run on NumPy >= 1.24 and open the files of LVIS test sets, which have no annotations."""
+    """Make lvis-api run on NumPy >= 1.24, open LVIS test sets, which have no annotations, and name damaged files."""
     if not is_installed('lvis'):
         return
     import lvis.eval

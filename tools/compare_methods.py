@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmcausal.analysis import commit, hash_config, machine, provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
+from mmcausal.commands import (
+    add_options_argument,
+    add_overwrite_argument,
+    check_outputs,
+    integer_argument,
+    plain_errors,
+)
+from mmcausal.config_files import errors_naming, read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.files import write_text
 from mmcausal.text import markdown_code
@@ -43,14 +50,14 @@ EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', type=Path, nargs='+')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--seeds', type=integer_argument(0), nargs='+', default=[0])
     parser.add_argument('--epochs', type=int, help="epochs of first stages; default: the configs' own")
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/table'))
     parser.add_argument('--out', type=Path, help='JSON file for the results; a Markdown table is written beside it')
     add_overwrite_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'slurm'], default='none')
     parser.add_argument('--partition', help='SLURM partition')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to all configs')
+    add_options_argument(parser, 'changes to all configs')
     args = parser.parse_args()
     missing = [str(path) for path in args.configs if not path.exists()]
     if missing:
@@ -81,7 +88,8 @@ def scale_epochs(value: Any, factor: float) -> Any:
 
 def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
     """Load a config with the seed, options and number of epochs of this table."""
-    cfg = Config.fromfile(path)
+    cfg = read_config(path, needs=['model'])
+    cfg.setdefault('train_cfg', None)
     cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
     cfg.randomness = dict(seed=seed)
     if args.epochs and cfg.train_cfg and 'max_epochs' in cfg.train_cfg and not cfg.get('load_from'):
@@ -225,7 +233,9 @@ def main() -> None:
     rows, failures = [], []
     for path in args.configs:
         name = f'{path.parent.name}/{path.stem}'
-        row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
+        with errors_naming(f'{path} must be a config to train and test'):
+            load_config(path, args.seeds[0], args)
+            row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
         for seed in args.seeds:
             try:
                 row['results'].append(test(path, seed, args))
@@ -247,4 +257,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

@@ -8,20 +8,24 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+import cv2
 import mmcv
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import load_checkpoint
 from mmpretrain import ImageClassificationInferencer
 
+from mmcausal.checkpoint_files import read_checkpoint, safe_checkpoints
+from mmcausal.checkpoints import OTHER_NETWORK, check_checkpoint, missing_parameters, weights_of
 from mmcausal.commands import (
+    add_options_argument,
     add_overwrite_argument,
     alpha_argument,
     check_outputs,
+    file_argument,
     plain_errors,
     total_effect_alone,
 )
+from mmcausal.config_files import errors_naming, read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.hosts import is_installed
 from mmcausal.models import TDELinear, enable_tde
@@ -42,13 +46,13 @@ Ranking = List[Tuple[str, float]]
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('image', type=Path)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint', help='a checkpoint with a head direction')
+    parser.add_argument('config', type=file_argument)
+    parser.add_argument('checkpoint', type=file_argument, help='a checkpoint with a head direction')
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo.png'), help='file for the plot')
     add_overwrite_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    add_options_argument(parser)
     args = parser.parse_args()
     if not args.image.is_file():
         parser.error(f'{args.image} is not a file')
@@ -65,7 +69,10 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
     """
     preprocessor = without_wrappers(inferencer.model).data_preprocessor
     is_grey = getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1
-    image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
+    try:
+        image = mmcv.imread(str(path), flag='grayscale' if is_grey else 'color')
+    except cv2.error:  # an empty file
+        image = None
     if image is None:
         sys.exit(f'{path} cannot be read as an image')
     if is_grey:
@@ -99,17 +106,18 @@ def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.
 
 def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELinear, float]:
     """Return inferencer, classifier layer and alpha: that of the command line or else of the config, as a number."""
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, needs=['model', 'test_dataloader'])
+    state = weights_of(read_checkpoint(args.checkpoint))
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
+    with safe_checkpoints(), errors_naming(f'{args.config} must be the config of a classifier'):
+        inferencer = ImageClassificationInferencer(cfg, pretrained=args.checkpoint, device=device)
     inferencer.show_progress = False  # for one image
     classifier = without_wrappers(inferencer.model)
+    check_checkpoint(args.config, missing_parameters(classifier, state), OTHER_NETWORK, args.checkpoint)
     alpha = alpha_of(classifier, args.classifier) if args.alpha is None else args.alpha
     layer = enable_tde(classifier, alpha, args.classifier)
     # Again, because a stock layer had no place for a direction
-    load_checkpoint(classifier, args.checkpoint, map_location='cpu')
+    classifier.load_state_dict(state, strict=False)
     layer.check_loaded()
     return inferencer, layer, 0. if alpha == 0 else layer.resolved_alpha()
 
@@ -124,13 +132,11 @@ def print_table(rankings: Dict[str, Ranking]) -> None:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    try:
-        inferencer, layer, alpha = load(args)
-    except (ValueError, RuntimeError) as error:  # e.g. TDE for a checkpoint without a direction
-        sys.exit(f'{error}')
+    inferencer, layer, alpha = load(args)
     image = read_image(inferencer, args.image)
     alphas = {'total effect': 0., **({f'TDE, alpha {alpha:.2f}': alpha} if alpha else {})}
-    rankings = {name: top_classes(inferencer, layer, image, value) for name, value in alphas.items()}
+    with errors_naming(f'{args.image} must be an image that {args.config} can classify'):
+        rankings = {name: top_classes(inferencer, layer, image, value) for name, value in alphas.items()}
     print_table(rankings)
     if not alpha:
         print(total_effect_alone(args.config, args.checkpoint, args.classifier))

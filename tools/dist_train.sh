@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # usage: tools/dist_train.sh CONFIG GPUS [arguments of train.py]
+usage() { { [ $# = 0 ] || printf '%s\n' "$*"; sed -n 's/^# usage/usage/p' "$0"; } >&2; exit 2; }
+[ $# -ge 2 ] || usage
 CONFIG=$1
 GPUS=$2
+[ -f "$CONFIG" ] || usage "CONFIG must be a file, but got '$CONFIG'"
+case $GPUS in '' | *[!0-9]* | 0*) usage "GPUS must be a number of at least 1, but got '$GPUS'" ;; esac
 NNODES=${NNODES:-1}
 NODE_RANK=${NODE_RANK:-0}
 PORT=${PORT:-29500}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Dict
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
+from mmcausal.checkpoint_files import read_checkpoint
 from mmcausal.commands import add_overwrite_argument, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.files import check_output, write_bytes
@@ -48,7 +48,7 @@ def halve(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
+    checkpoint = read_checkpoint(str(args.checkpoint))
     published = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))
     buffer = io.BytesIO()
     torch.save(published, buffer)

@@ -18,7 +18,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from mmcausal.analysis import collect_features, sweep_alpha  # noqa: E402
-from mmcausal.commands import plain_errors  # noqa: E402
+from mmcausal.commands import integer_argument, plain_errors  # noqa: E402
 from mmcausal.encoding import use_utf8  # noqa: E402
 from mmcausal.evaluation import ShotAccuracy  # noqa: E402
 from mmcausal.files import write_text  # noqa: E402
@@ -32,7 +32,8 @@ ALPHAS = np.arange(0, 2.01, 0.1)
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], help='at least one; default 0 to 4')
+    parser.add_argument('--seeds', type=integer_argument(0), nargs='+', default=[0, 1, 2, 3, 4],
+                        help='at least one; default 0 to 4')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'))
     return parser.parse_args()
 

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mmcausal.config_files import read_config
 from mmcausal.files import check_output, write_text
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, check_alpha
@@ -36,7 +37,7 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
         OSError: The file cannot be written.
     """
     alpha, out = check_alpha(alpha), check_output(check_config_name(out), [config], overwrite)
-    cfg = Config.fromfile(config)
+    cfg = read_config(config, needs=['model'])
     if not isinstance(cfg.model['type'], str):
         raise ValueError(f'{config} must name its types as text, to be inherited from, but is a config of pure Python '
                          f'(read_base): set alpha={alpha!r} in it')

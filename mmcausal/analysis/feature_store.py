@@ -128,7 +128,9 @@ def check_identity(folder: Path, identity: Identity) -> None:
         return
     try:
         found = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as error:
+        if not isinstance(found, dict):
+            raise ValueError(f'it must hold a JSON object, but holds a {type(found).__name__}')
+    except (OSError, ValueError) as error:
         raise ValueError(f'{file} is damaged: {error}. Remove {folder}') from error
     for key in sorted(found.keys() | identity.keys()):
         if found.get(key) != identity.get(key):
@@ -170,6 +172,8 @@ class FeatureStore:
             self._write_done(0)
         with self._naming_damage('num_done'):
             self.num_done = int((self.folder / 'num_done').read_text(encoding='utf-8'))
+            if not 0 <= self.num_done <= num_images:
+                raise ValueError(f'it must hold a number in [0, {num_images}], but holds {self.num_done}')
 
     def _array(self, name: str, is_new: bool, dtype: str, shape: Tuple[int, ...]) -> np.memmap:
         if is_new:
@@ -179,9 +183,9 @@ class FeatureStore:
                 claim_space(file, file.tell() + math.prod(shape) * np.dtype(dtype).itemsize)
         with self._naming_damage(name):
             # To write, NumPy would lengthen a file that was cut short, with zeros.
-            found = open_memmap(self.folder / name, 'r').shape
-            if found != shape:
-                raise ValueError(f'it has shape {found}, not {shape}')
+            found = open_memmap(self.folder / name, 'r')
+            if found.shape != shape or found.dtype != dtype:
+                raise ValueError(f'it must have {dtype} of shape {shape}, but has {found.dtype} of shape {found.shape}')
             return open_memmap(self.folder / name, 'r+')
 
     @contextlib.contextmanager

@@ -1,13 +1,14 @@
 """On-disk store of a detector's proposals, so that alpha can be swept without running the network again."""
 import contextlib
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Tuple, TypedDict, Union
+from typing import Dict, Iterable, Iterator, List, Union
 
 import torch
 from torch import Tensor, nn
 
 from mmcausal.analysis.feature_store import Identity, check_identity
-from mmcausal.files import write_checkpoint
+from mmcausal.analysis.proposal_files import BoxPredictions, Proposals, proposals_bytes, read_proposals
+from mmcausal.files import write_bytes
 from mmcausal.hosts import require_host
 
 require_host('mmdet')
@@ -19,20 +20,6 @@ from mmcausal.models.enable_tde import is_augmented  # noqa: E402
 from mmcausal.models.roi_heads.support import box_heads  # noqa: E402
 from mmcausal.models.roi_heads.tde_roi_heads import class_probs, class_scores  # noqa: E402
 from mmcausal.models.roi_heads.total_effect import check_alpha_free_boxes  # noqa: E402
-
-BoxPredictions = Union[Tensor, Tuple[Tensor, ...]]  # SABLHead has two for each box
-
-
-class Proposals(TypedDict):
-    """Inputs of the box heads for one image.
-
-    ``features`` holds the classifier's input (n, D) of each stage. The other entries are arguments of the last head's
-    ``predict_by_feat``; ``rois`` (n, 5) and ``bbox_pred`` are ``None`` without a proposal.
-    """
-    features: List[Tensor]
-    rois: Optional[Tensor]
-    bbox_pred: Optional[BoxPredictions]
-    img_meta: dict
 
 
 @contextlib.contextmanager
@@ -132,22 +119,31 @@ class ProposalStore:
         dtype: Type of stored features, ``'float16'`` or ``'float32'``.
 
     Raises:
-        ValueError: A folder of proposals with another identity.
+        ValueError: A folder of proposals with another identity, of an earlier release, or without one of its files.
         OSError: A folder that cannot be written to.
     """
 
     def __init__(self, folder: Union[str, Path], identity: Identity, dtype: str = 'float16') -> None:
         self.folder = Path(folder)
+        if next(self.folder.glob('*.pt'), None):
+            raise ValueError(f'{folder} must hold proposals as .npz files, but has .pt files of an earlier release, '
+                             'which could run code. Remove it or choose another folder')
         self.dtype = getattr(torch, dtype)
         self.identity = dict(identity, dtype=dtype)
         check_identity(self.folder, self.identity)
         self.num_done = len(self._files())
+        missing = next((index for index, file in enumerate(self._files()) if file != self._file(index)), None)
+        if missing is not None:
+            raise ValueError(f'{self.folder} is damaged: it lacks {self._file(missing).name}. Remove it')
+
+    def _files(self) -> List[Path]:
+        return sorted(self.folder.glob('*.npz'))
+
+    def _file(self, index: int) -> Path:
+        return self.folder / f'{index:08d}.npz'
 
     def __len__(self) -> int:
         return self.num_done
-
-    def _files(self) -> List[Path]:
-        return sorted(self.folder.glob('*.pt'))
 
     def append(self, proposals: Proposals) -> None:
         """Add the proposals of the next image.
@@ -155,11 +151,11 @@ class ProposalStore:
         Raises:
             OSError: Too little space. The proposals before stay, and the same call goes on once there is space.
         """
-        path = self.folder / f'{len(self):08d}.pt'
         features = [feature.to(self.dtype) for feature in proposals['features']]
-        write_checkpoint(path, dict(proposals, features=features))
+        write_bytes(self._file(len(self)), proposals_bytes(Proposals(
+            features=features, rois=proposals['rois'], bbox_pred=proposals['bbox_pred'],
+            img_meta=proposals['img_meta'])))
         self.num_done += 1
 
     def __iter__(self) -> Iterator[Proposals]:
-        for path in self._files():
-            yield torch.load(path, map_location='cpu', weights_only=False)  # our own file
+        return map(read_proposals, self._files())

@@ -20,9 +20,15 @@ from mmcausal.analysis.feature_store import (
     image_keys,
     iterate_features,
 )
+from mmcausal.checkpoint_files import safe_checkpoints
+from mmcausal.config_files import errors_naming, read_config
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import without_wrappers
+
+
+class UsesTestImagesError(ValueError):
+    """A choice that would be made on test images."""
 
 
 def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, name: str = 'analysis') -> Runner:
@@ -37,8 +43,7 @@ def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, n
         options: Changes to the config, as ``--cfg-options``.
         name: Folder in ``work_dirs`` for logs.
     """
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(options or {})
+    cfg = read_config(config, options, needs=['model'])
     cfg.work_dir = str(Path('work_dirs') / name)  # the config in the training's own folder stays
     cfg.load_from = checkpoint
     cfg.launcher, cfg.resume = 'none', False  # a config dumped by a training has its own
@@ -48,7 +53,8 @@ def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, n
     cfg.custom_hooks = [dict(type='mmcausal.CheckpointCheckHook')]
     if 'visualizer' in cfg:
         cfg.visualizer.vis_backends = None  # no run in an online service
-    runner = Runner.from_cfg(cfg)
+    with errors_naming(f'{config} must be a config that can be built'):
+        runner = Runner.from_cfg(cfg)
     if is_channels_last:
         runner.model.to(memory_format=torch.channels_last)
     runner.model.eval()
@@ -61,7 +67,8 @@ def load_weights(runner: Runner) -> None:
     Raises:
         ValueError: A checkpoint of other classes.
     """
-    runner.load_or_resume()
+    with safe_checkpoints():
+        runner.load_or_resume()
     runner.call_hook('check_weights')
 
 
@@ -95,22 +102,30 @@ def auto_alphas(layers: Sequence[TDELinear]) -> Dict[str, float]:
 
 
 def build_split(cfg: Config, split: str) -> BaseDataset:
-    """Build the dataset of the dataloader of a split."""
-    return DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+    """Build the dataset of the dataloader of a split.
+
+    Raises:
+        ValueError: The config has no such dataloader, or its dataset cannot be built.
+    """
+    dataloader = cfg.get(f'{split}_dataloader')
+    if not dataloader:
+        raise ValueError(f'{cfg.filename} must have a {split}_dataloader, but has {dataloader!r}')
+    with errors_naming(f'the {split}_dataloader of {cfg.filename} must be one that can be built'):
+        return DATASETS.build(dataloader.dataset)
 
 
 def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
     """Build the dataset of a split by which something may be chosen.
 
     Raises:
-        ValueError: The split holds images of the test split.
+        UsesTestImagesError: The split holds images of the test split.
     """
     dataset = build_split(cfg, split)
     if split != 'test' and cfg.get('test_dataloader') is None:
         return dataset
     if split == 'test' or not set(image_keys(dataset)).isdisjoint(image_keys(build_split(cfg, 'test'))):
-        raise ValueError(f'the {split} split of {cfg.filename} holds test images, so a choice made on them is no '
-                         'longer a result on them')
+        raise UsesTestImagesError(f'the {split} split of {cfg.filename} holds test images, so a choice made on them '
+                              'is no longer a result on them')
     return dataset
 
 
@@ -162,7 +177,8 @@ def shot_metric(runner: Runner, split: str, dataset: BaseDataset) -> ShotAccurac
     Raises:
         ValueError: The evaluator has no ``ShotAccuracy``, or it cannot report on these images.
     """
-    evaluator = runner.build_evaluator(runner.cfg[f'{split}_evaluator'])
+    with errors_naming(f'the {split}_evaluator of {runner.cfg.filename} must be one that can be built'):
+        evaluator = runner.build_evaluator(runner.cfg[f'{split}_evaluator'])
     metrics = [metric for metric in evaluator.metrics if isinstance(metric, ShotAccuracy)]
     if not metrics:
         raise ValueError(f'the {split} evaluator of {runner.cfg.filename} needs a mmcausal.ShotAccuracy, which has the '

@@ -1,13 +1,15 @@
 """Long-tailed CIFAR (Cui et al., CVPR 2019; Cao et al., NeurIPS 2019), on top of MMPretrain's CIFAR."""
+import io
 from typing import Dict, List, Optional, Sequence, Union
 
-from mmengine.fileio import exists, join_path
+from mmengine.fileio import exists, get, join_path
 
 from mmcausal.checks import check_choice, check_integer, check_seed
 from mmcausal.datasets.class_counts import CountedMixin
 from mmcausal.datasets.long_tail import long_tailed_counts, long_tailed_indices
 from mmcausal.hosts import require_host
 from mmcausal.registry import DATASETS
+from mmcausal.safe_pickle import ArrayUnpickler, UnsafePickleError
 
 require_host('mmpretrain')
 
@@ -85,12 +87,16 @@ class LongTailedCIFAR(CountedMixin, CIFAR10):
         folder = join_path(self.data_prefix['root'], self.base_folder)
         is_there = self._check_integrity()
         try:
+            if is_there:
+                self._check_pickles(folder)
             data_list = super().load_data_list()
         except OSError as error:
             if is_there:
                 raise
             raise FileNotFoundError(f'{type(self).__name__} needs {self._file_names()} in {folder}, but the download '
                                     f'from {self.url} failed: {error}') from error
+        except UnsafePickleError as error:
+            raise ValueError(f'{folder} is not loaded, because {error}') from error
         except Exception as error:  # unpickling other bytes can raise anything
             raise ValueError(f'one of {self._file_names()} in {folder} is truncated or not a CIFAR pickle: '
                              f'{error!r}') from error
@@ -103,6 +109,11 @@ class LongTailedCIFAR(CountedMixin, CIFAR10):
             raise ValueError(f'{len(blank)} of the selected images are blank, e.g. row {blank[0]} of {folder}: the '
                              f'files lack pixels for seed={self.seed} and these class counts')
         return [data_list[i] for i in kept]
+
+    def _check_pickles(self, folder: str) -> None:
+        """Refuse files that the host would unpickle if they hold anything but arrays, text, lists and dictionaries."""
+        for name, _ in self.test_list if self.split == 'test' else self.train_list:
+            ArrayUnpickler(io.BytesIO(get(join_path(folder, name))), encoding='latin1').load()
 
     def _check_integrity(self) -> bool:
         """Return whether all files exist; raise for one that differs, so that a download never overwrites it."""

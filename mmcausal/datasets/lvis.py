@@ -38,7 +38,8 @@ class CheckedLVISMixin(CountedMixin):
     class. Under ``indices``, the counts of a training split are those of the selected images.
 
     Raises:
-        ValueError: Categories other than the classes of the dataset, or training on a file without annotations.
+        ValueError: Categories other than the classes of the dataset, a file without images, or training on one without
+            annotations.
         FileNotFoundError: The first image of a folder is missing.
     """
     ann_file: str
@@ -71,6 +72,8 @@ class CheckedLVISMixin(CountedMixin):
 
     def load_data_list(self) -> List[dict]:
         data_list = super().load_data_list()  # type: ignore[misc]
+        if not data_list:
+            raise ValueError(f'{self.ann_file} must have images, but has none')
         # LVIS v1.0 uses two of COCO's folders, and one is easily forgotten
         first_images = {os.path.dirname(info['img_path']): info['img_path'] for info in reversed(data_list)}
         missing = [path for path in first_images.values() if not exists(path, self.backend_args)]

@@ -8,13 +8,17 @@ from torch.utils.data import Dataset
 
 from mmcausal.checkpoints import (
     OTHER_CLASSES,
+    OTHER_NETWORK,
     Shapes,
+    bare_name,
     check_checkpoint,
     differences,
+    missing_parameters,
     moved_classes,
     renamed_classes,
     shapes_of,
     summary,
+    weights_of,
 )
 from mmcausal.datasets.class_counts import member_classes
 from mmcausal.hooks.utils import modules_of_type, unwrap
@@ -29,18 +33,13 @@ def class_weights(runner: Runner, checkpoint: dict) -> Tuple[Shapes, Shapes]:
     the same inside and outside a test-time wrapper.
     """
     model = unwrap(runner.model)
-    layers = {f'{_bare(name)}.weight' for name, module in model.named_modules() if isinstance(module, TDELinear)}
+    layers = {f'{bare_name(name)}.weight' for name, module in model.named_modules() if isinstance(module, TDELinear)}
 
     def chosen(state: Mapping[str, Tensor]) -> Shapes:
-        shapes = {_bare(name): shape for name, shape in shapes_of(state, suffix='.weight').items()}
-        return {name: shape for name, shape in shapes.items()
+        return {name: shape for name, shape in shapes_of(state, suffix='.weight').items()
                 if name.startswith('head.') or name.endswith('fc_cls.weight') or name in layers}
 
-    return chosen(model.state_dict()), chosen(checkpoint.get('state_dict', checkpoint))
-
-
-def _bare(name: str) -> str:
-    return name[len('module.'):] if name.startswith('module.') else name
+    return chosen(weights_of(model.state_dict())), chosen(weights_of(checkpoint))
 
 
 @HOOKS.register_module()
@@ -54,20 +53,26 @@ class CheckpointCheckHook(Hook):
     :class:`HeadDirectionHook` and :class:`DetectorCheckHook` do the same. Of several such hooks, the first one logs.
 
     Raises:
-        ValueError: Before a test, or a validation outside training: class weights that the checkpoint lacks or has in
+        ValueError: Before a test, or a validation outside training: parameters that the checkpoint lacks or has in
             another shape, or class names with other labels. Before a training: class names with other labels in the
-            validation data; if it goes on (``resume``), weights of another shape.
+            validation data; if it goes on (``resume``), weights of another shape, or a checkpoint of weights alone.
     """
     _left_out: Sequence[str] = ()
     _missing: Sequence[str] = ()
+    _other_parts: Sequence[str] = ()
     _classes: Sequence[str] = ()
     _source = 'the checkpoint'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if getattr(runner, '_resume', False) and not {'meta', 'message_hub'} <= checkpoint.keys():
+            raise ValueError(f'a training must go on (resume) from a checkpoint of its own, but '
+                             f'{runner.cfg.get("load_from")} has weights alone; start from them by load_from')
         own, saved = class_weights(runner, checkpoint)
         common = {name: saved[name] for name in own if name in saved}
         self._left_out = differences({name: own[name] for name in common}, common)
         self._missing = differences({name: own[name] for name in own if name not in common}, {})
+        self._other_parts = [clause for clause in missing_parameters(unwrap(runner.model), weights_of(checkpoint))
+                             if clause not in self._left_out and clause not in self._missing]
         self._source = 'the checkpoint'
         self._classes = _common_names((checkpoint.get('meta') or {}).get('dataset_meta') or {})
 
@@ -77,7 +82,7 @@ class CheckpointCheckHook(Hook):
                              '. A training goes on with its own classes alone: without resume, load_from fine-tunes')
         if self._classes or self._left_out:
             self._log_other_classes(runner)
-        self._left_out = self._missing = ()  # training replaces what the checkpoint did not provide
+        self._left_out = self._missing = self._other_parts = ()  # training replaces what the checkpoint did not provide
         train = getattr(getattr(runner, 'train_dataloader', None), 'dataset', None)
         self._classes, self._source = class_names(train), 'the training data'
         if getattr(runner, 'val_loop', None) is not None:
@@ -92,8 +97,10 @@ class CheckpointCheckHook(Hook):
         self.check_names(runner, runner.test_dataloader.dataset)
 
     def check_weights(self, runner: Runner) -> None:
-        """Raise ``ValueError`` if the last checkpoint did not provide all class weights."""
-        check_checkpoint(type(unwrap(runner.model)).__name__, [*self._left_out, *self._missing], OTHER_CLASSES)
+        """Raise ``ValueError`` if the last checkpoint did not provide all class weights, or another parameter."""
+        model, classes = type(unwrap(runner.model)).__name__, [*self._left_out, *self._missing]
+        check_checkpoint(model, classes, OTHER_CLASSES, runner.cfg.get('load_from'))
+        check_checkpoint(model, self._other_parts, OTHER_NETWORK, runner.cfg.get('load_from'))
 
     def check_names(self, runner: Runner, dataset: Dataset) -> None:
         """Log class names of a dataset that are others in the last checkpoint or, after it, in the training data.

@@ -1,8 +1,10 @@
 """Self-contained HTML report about one trained classifier, which opens from disk without a network."""
 import base64
+import hashlib
 import html
 import io
 import json
+import re
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Collection, Dict, List, Sequence, Union
@@ -112,13 +114,25 @@ def report_page(title: str, summary: str, config_name: str, config: str, accurac
     def embedded(value: Union[list, dict]) -> str:  # a name like </script> must not end the script
         return json.dumps(value).replace('<', '\\u003c')
 
-    page = Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
+    before, script, after = re.split('(?<=<script>)|(?=</script>)', TEMPLATE.read_text(encoding='utf-8'))
+    script = Template(script).substitute(
+        columns=embedded(class_columns(accuracies)),
+        colors=embedded(colors_of(groups, SHOT_COLORS)),
+        rows=embedded(rows))
+    before = Template(before).substitute(
+        policy=security_policy(before, script),
         title=html.escape(title), summary=html.escape(summary),
         shots=shot_table(accuracies, group_sizes(reported, rows)),
         pictures='\n'.join(picture(name, figures[name]) for name in ordered),
         options=''.join(f'<option>{html.escape(group)}</option>' for group in groups),
-        config_name=html.escape(config_name), config=html.escape(config),
-        columns=embedded(class_columns(accuracies)),
-        colors=embedded(colors_of(groups, SHOT_COLORS)),
-        rows=embedded(rows))
-    return readable(page)
+        config_name=html.escape(config_name), config=html.escape(config))
+    return readable(before + script + after)
+
+
+def security_policy(head: str, script: str) -> str:
+    """Return a policy by which a browser runs this script and style alone, shows embedded images and loads nothing."""
+    style, = re.findall('<style>(.*?)</style>', head, re.DOTALL)
+    style_hash, script_hash = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+                               for text in (style, script))
+    return (f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+            "base-uri 'none'; form-action 'none'")

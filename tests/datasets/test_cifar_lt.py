@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.data import CIFAR100_MD5
+from helpers.wrong_files import RunsCommand
 
 from mmcausal.datasets import LongTailedCIFAR100
 from mmcausal.datasets.long_tail import long_tailed_counts
@@ -58,3 +59,24 @@ def test_cifar_refuses_wrong_files(cifar100_root, tmp_path):
         with pytest.raises(ValueError, match='truncated or not a CIFAR pickle'):
             LongTailedCIFAR100(data_root=str(tmp_path), md5=dict(train=None))
         assert (folder / 'train').read_bytes() == content
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_nothing_in_the_files_is_run(tmp_path, split):
+    """Whoever skips the md5 sums may have files from anywhere."""
+    folder = tmp_path / 'cifar-100-python'
+    folder.mkdir()
+    good = dict(data=np.full((2, 3072), 9, np.uint8), fine_labels=[0, 1])
+    for name in ('train', 'test'):
+        evil = dict(good, filenames=[RunsCommand(tmp_path / 'ran')])
+        (folder / name).write_bytes(pickle.dumps(evil if name == split else good, 2))
+
+    def load():
+        return LongTailedCIFAR100(split, data_root=str(tmp_path), md5=dict(train=None, test=None))
+
+    with pytest.raises(ValueError, match='cifar-100-python is not loaded, because it holds a .*mkdir, which could run'):
+        load()
+    assert not (tmp_path / 'ran').exists()
+    (folder / split).write_bytes(pickle.dumps(good, 2))
+    if split == 'test':
+        assert len(load()) == 2

@@ -1,4 +1,6 @@
 """The page of a report: by value, and in a browser where there is one."""
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -155,3 +157,34 @@ def test_nothing_is_wider_than_the_window(browser, tmp_path, width):
                                    "cell => cell.textContent)")
     assert cells == list(nasty.NAMES)
     browser.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
+def test_the_policy_allows_this_script_and_style_alone():
+    text = page()
+    policy, = re.findall('<meta http-equiv="Content-Security-Policy" content="(.*)">', text)
+    hashes = dict(re.findall(r"(\w+)-src 'sha256-(.*?)'", policy))
+    for kind in ('script', 'style'):
+        content, = re.findall(f'<{kind}>(.*?)</{kind}>', text, re.DOTALL)
+        assert hashes[kind] == base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:;") and 'unsafe' not in policy
+    assert text.index('Content-Security-Policy') < text.index('<title>')  # before anything that a name could reach
+
+
+@pytest.mark.parametrize('injected', [
+    '<script>document.body.dataset.ran = 1</script>',
+    '<img src="data:," onerror="document.body.dataset.ran = 1">',
+    '<iframe srcdoc="<script>parent.document.body.dataset.ran = 1</script>"></iframe>',
+    '<style>h1 { color: rgb(1, 2, 3); }</style>'])
+def test_nothing_else_runs_in_the_page(browser, tmp_path, injected):
+    """Even if a name were not escaped."""
+    (tmp_path / 'report.html').write_text(page().replace('<h1', f'{injected}<h1'), encoding='utf-8')
+    browser.get((tmp_path / 'report.html').as_uri())
+    assert browser.execute_script('return document.body.dataset.ran') is None
+    assert browser.execute_script("return getComputedStyle(document.querySelector('h1')).color") == 'rgb(34, 34, 34)'
+    assert any('Content Security Policy' in entry['message'] for entry in browser.get_log('browser'))
+    assert browser.find_element('css selector', '#classes tbody td').text == NAMES[0]  # the page's own script ran
+    plain = re.sub('<meta http-equiv.*?>', '', page().replace('<h1', f'{injected}<h1'))
+    (tmp_path / 'report.html').write_text(plain, encoding='utf-8')
+    browser.get((tmp_path / 'report.html').as_uri())
+    color = browser.execute_script("return getComputedStyle(document.querySelector('h1')).color")
+    assert browser.execute_script('return document.body.dataset.ran') == '1' or color == 'rgb(1, 2, 3)'

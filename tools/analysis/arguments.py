@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, Sequence, Tuple
 
-from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
 from mmcausal.analysis import (
     Correction,
     FeatureStore,
+    UsesTestImagesError,
     alphas_in,
     build_split,
     build_split_without_test_images,
@@ -28,9 +28,17 @@ from mmcausal.analysis import (
     write_alpha_config,
 )
 from mmcausal.checks import check_number
-from mmcausal.commands import add_overwrite_argument, alpha_argument, plain_errors, total_effect_alone
+from mmcausal.commands import (
+    add_options_argument,
+    add_overwrite_argument,
+    alpha_argument,
+    file_argument,
+    total_effect_alone,
+)
 from mmcausal.evaluation import ShotAccuracy
+from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha, TDELinear
+from mmcausal.models.tde_support import is_detector
 from mmcausal.text import display_width, shorten
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # reported by ShotAccuracy, unless the groups have own names
@@ -57,17 +65,10 @@ def config_name_argument(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def file_argument(text: str) -> str:
-    """Check that a local file exists; URLs and ``mmdet::`` names are left to the host."""
-    if '://' not in text and '::' not in text and not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f'no such file: {text}')
-    return text
-
-
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', type=file_argument)
     parser.add_argument('checkpoint', type=file_argument)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    add_options_argument(parser)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,18 +115,20 @@ def write_chosen(args: argparse.Namespace, alpha: Alpha, num_images: int, classi
     """Write the config of ``--write-config``, and print how to test with it."""
     reason = (f'alpha with the best {args.select} on {num_images} images of the {args.split} split, '
               f'{Path(args.checkpoint).name}')
-    with plain_errors():
-        write_alpha_config(args.config, alpha, args.write_config, classifier, reason, args.overwrite)
+    write_alpha_config(args.config, alpha, args.write_config, classifier, reason, args.overwrite)
     print(f'Config with alpha {alpha}: {args.write_config}\n'
           f'python tools/test.py {shlex.quote(str(args.write_config))} {shlex.quote(args.checkpoint)}')
 
 
 def classifier_from(args: argparse.Namespace, name: str) -> Tuple[Runner, TDELinear]:
     """Load the classifier of ``args``, its layer ready for TDE; set ``args.config_alpha`` to the config's alpha."""
-    with plain_errors():
-        runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, name)
-        args.config_alpha, = alphas_in(runner.model, args.classifier)
-        return runner, load_classifier(runner, args.classifier)
+    runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, name)
+    model = without_wrappers(runner.model)
+    if is_detector(model):
+        raise ValueError(f'{args.config} must be the config of a classifier, but has a '
+                         f'{type(model).__name__}; for detectors, there is sweep_detector_alpha.py')
+    args.config_alpha, = alphas_in(runner.model, args.classifier)
+    return runner, load_classifier(runner, args.classifier)
 
 
 def alpha_to_show(args: argparse.Namespace, layer: TDELinear) -> float:
@@ -136,8 +139,7 @@ def alpha_to_show(args: argparse.Namespace, layer: TDELinear) -> float:
         return 0.
     if alpha == 0:
         print(total_effect_alone(args.config, args.checkpoint, args.classifier))
-    with plain_errors():
-        return check_correction(layer, Correction(alpha)).alpha
+    return check_correction(layer, Correction(alpha)).alpha
 
 
 def dataset_to_choose_by(runner: Runner, args: argparse.Namespace,
@@ -148,7 +150,7 @@ def dataset_to_choose_by(runner: Runner, args: argparse.Namespace,
         return build_split(runner.cfg, args.split)
     try:
         return build_split_without_test_images(runner.cfg, args.split)
-    except ValueError as error:
+    except UsesTestImagesError as error:
         sys.exit(f'{error}. {advice}, or add --i-know-this-is-test')
 
 
@@ -156,23 +158,15 @@ def stored_features(runner: Runner, layer: TDELinear, args: argparse.Namespace, 
     """Return the features of a split; compute those that are not stored yet."""
     identity = dict(identity_of(runner.cfg, args.split, args.checkpoint, dataset), classifier=args.classifier)
     folder = args.features or features_folder(args.config, args.split, args.dtype, identity)
-    with plain_errors():
-        check_names(runner, dataset)
-        store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
-    with plain_errors():
-        complete_features(store, runner, layer, args.split, dataset)
+    check_names(runner, dataset)
+    store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
+    complete_features(store, runner, layer, args.split, dataset)
     return store
-
-
-def reporting_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> ShotAccuracy:
-    """Return the config's shot metric; exit if it cannot report on these images."""
-    with plain_errors():
-        return shot_metric(runner, args.split, dataset)
 
 
 def selecting_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> ShotAccuracy:
     """Return the config's shot metric; exit if it does not report ``args.select``."""
-    metric = reporting_metric(runner, args, dataset)
+    metric = shot_metric(runner, args.split, dataset)
     groups = [name for name in reported_groups(metric, dataset) if name not in NO_ACCURACIES]
     if args.select not in groups:
         sys.exit(f'--select {args.select}: the shot metric reports {", ".join(groups)} on the {args.split} split of '

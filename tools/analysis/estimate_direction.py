@@ -13,14 +13,23 @@ from typing import Dict
 
 import torch
 from arguments import add_model_arguments
-from mmengine.runner import CheckpointLoader
 from mmengine.utils import track_iter_progress
 from torch import Tensor, nn
 
 from mmcausal.analysis import quiet_runner
-from mmcausal.checkpoints import check_checkpoint, check_finite, differences, shapes_of
+from mmcausal.checkpoint_files import read_checkpoint, safe_checkpoints
+from mmcausal.checkpoints import (
+    OTHER_NETWORK,
+    check_checkpoint,
+    check_finite,
+    differences,
+    missing_parameters,
+    shapes_of,
+    weights_of,
+)
 from mmcausal.class_prior import TakesClassCounts
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
+from mmcausal.config_files import errors_naming
 from mmcausal.encoding import use_utf8
 from mmcausal.files import write_checkpoint
 from mmcausal.hooks.class_prior_hook import give_class_counts
@@ -48,20 +57,20 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    with plain_errors():
-        runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'estimate_direction')
+    runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'estimate_direction')
+    checkpoint = read_checkpoint(args.checkpoint)
+    with safe_checkpoints():
         runner.load_or_resume()
-        model = without_wrappers(runner.model)
-        layers = find_classifiers(model, args.classifier)
+    model = without_wrappers(runner.model)
+    layers = find_classifiers(model, args.classifier)
     for layer in layers.values():
         layer.train()  # it observes its input; the rest of the model infers
         layer.reset_direction()
-    dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
+    with errors_naming(f'the train_dataloader of {args.config} must be one that can be built'):
+        dataloader = runner.build_dataloader(runner.cfg.train_dataloader)
     give_class_counts(modules_of_type(model, TakesClassCounts), dataloader.dataset)
-    checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     state = checkpoint.get('state_dict', checkpoint)
-    with plain_errors():
-        check_fit(args, state, layers)
+    check_fit(args, weights_of(checkpoint), model, layers)
     # Detectors pad their labels only in training; classifiers would mix theirs.
     pads_labels = is_detector(model)
     # One pass, also with samplers that never end
@@ -95,15 +104,17 @@ def find_classifiers(model: nn.Module, classifier: str) -> Dict[str, TDELinear]:
     return {name: layer for name, layer in model.named_modules() if any(layer is other for other in layers)}
 
 
-def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], layers: Dict[str, TDELinear]) -> None:
-    """Raise ``ValueError`` if the checkpoint has other classifiers, or one with weights that are not finite.
+def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], model: nn.Module,
+              layers: Dict[str, TDELinear]) -> None:
+    """Raise ``ValueError`` if the checkpoint has other weights, or classifiers with weights that are not finite.
 
-    The host only logs other classifiers, and keeps random ones.
+    The host only logs other weights, and keeps random ones.
     """
     own = {f'{name}.weight': tuple(layer.weight.shape) for name, layer in layers.items()}
     saved = {**shapes_of(state, suffix='fc_cls.weight'),
              **{name: tuple(state[name].shape) for name in own if name in state}}
     check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, saved))
+    check_checkpoint(args.config, missing_parameters(model, state), OTHER_NETWORK, args.checkpoint)
     check_finite({name: state[name] for name in own})
 
 

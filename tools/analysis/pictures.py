@@ -13,11 +13,10 @@ from arguments import (
     add_model_arguments,
     alpha_to_show,
     classifier_from,
-    reporting_metric,
     stored_features,
 )
 
-from mmcausal.analysis import build_split
+from mmcausal.analysis import build_split, shot_metric
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.models.enable_tde import without_wrappers
@@ -46,7 +45,7 @@ def main() -> None:
     runner, layer = classifier_from(args, 'pictures')
     alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)
-    metric = reporting_metric(runner, args, dataset)
+    metric = shot_metric(runner, args.split, dataset)
     store = stored_features(runner, layer, args, dataset)
     pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
                                    dataset.metainfo.get('classes'))

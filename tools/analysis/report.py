@@ -16,15 +16,20 @@ from arguments import (
     add_feature_arguments,
     alpha_to_show,
     classifier_from,
-    reporting_metric,
     stored_features,
 )
-from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
 
-from mmcausal.analysis import FeatureStore, auto_alphas, build_split, predict, sweep_alpha
-from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
+from mmcausal.analysis import FeatureStore, auto_alphas, build_split, predict, shot_metric, sweep_alpha
+from mmcausal.commands import (
+    add_options_argument,
+    add_overwrite_argument,
+    check_outputs,
+    file_argument,
+    plain_errors,
+)
+from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.files import write_text
@@ -40,14 +45,14 @@ matplotlib.use('Agg')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path)
-    parser.add_argument('--config', help='default: the only one in the work directory')
-    parser.add_argument('--checkpoint', help='default: the last one')
+    parser.add_argument('--config', type=file_argument, help='default: the only one in the work directory')
+    parser.add_argument('--checkpoint', type=file_argument, help='default: the last one')
     parser.add_argument('--classifier', default='head.fc', help='name of the linear layer')
     add_feature_arguments(parser)
     add_alpha_argument(parser)
     parser.add_argument('--out', type=Path, help='default: report.html in the work directory')
     add_overwrite_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    add_options_argument(parser)
     args = parser.parse_args()
     args.config = args.config or find_config(args.work_dir)
     args.checkpoint = args.checkpoint or find_checkpoint(args.work_dir)
@@ -57,6 +62,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_config(work_dir: Path) -> str:
+    if not work_dir.is_dir():
+        sys.exit(f'work_dir must be the folder of a training, but got {work_dir}')
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) != 1:
         sys.exit(f'{work_dir} must hold the config of one training, but has {[path.name for path in configs]}; choose '
@@ -99,7 +106,7 @@ def main() -> None:
     runner, layer = classifier_from(args, 'report')
     alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)
-    metric = reporting_metric(runner, args, dataset)
+    metric = shot_metric(runner, args.split, dataset)
     store = stored_features(runner, layer, args, dataset)
 
     figures = draw(runner, layer, store, metric, dataset, alpha)
@@ -114,7 +121,7 @@ def main() -> None:
         title=Path(args.config).stem,
         summary=f'{len(store.labels)} images of the {args.split} split, checkpoint {Path(args.checkpoint).name}.',
         config_name=Path(args.config).name,
-        config=Config.fromfile(args.config).pretty_text,
+        config=read_config(args.config).pretty_text,
         accuracies={name: by_alpha[value] for name, value in names.items()},
         figures=figures,
         rows=class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(),

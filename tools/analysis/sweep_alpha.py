@@ -86,8 +86,7 @@ def corrections_with_alphas(args: argparse.Namespace) -> Dict[str, List[Correcti
 def sweep_setting(layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, args: argparse.Namespace,
                   setting: str, corrections: List[Correction]) -> Dict[str, Any]:
     """Sweep a setting other than alpha, and print the best value, alone and with alpha."""
-    with plain_errors():
-        points = sweep_corrections(layer, store.features, store.labels, corrections, metric)
+    points = sweep_corrections(layer, store.features, store.labels, corrections, metric)
     alone = [point for point in points if point['alpha'] == 0]
     best_alone, best = (max(candidates, key=lambda point: point[args.select]) for candidates in (alone, points))
     print_points(alone, setting)
@@ -128,16 +127,14 @@ def main() -> None:
     use_utf8()
     args = parse_args()
     runner, layer = classifier_from(args, 'sweep_alpha')
-    with plain_errors():  # before the long pass
-        args.alphas = sorted({check_correction(layer, Correction(alpha)).alpha for alpha in args.alphas})
-        corrections = corrections_with_alphas(args)
-        for correction in itertools.chain(*corrections.values()):
-            check_correction(layer, correction)
+    args.alphas = sorted({check_correction(layer, Correction(alpha)).alpha for alpha in args.alphas})
+    corrections = corrections_with_alphas(args)
+    for correction in itertools.chain(*corrections.values()):  # before the long pass
+        check_correction(layer, correction)
     dataset = dataset_to_choose_by(runner, args)
     metric = selecting_metric(runner, args, dataset)
     if args.taus:
-        with plain_errors():
-            check_class_counts(metric.counts().tolist(), layer.out_features)
+        check_class_counts(metric.counts().tolist(), layer.out_features)
     store = stored_features(runner, layer, args, dataset)
 
     others = {setting: sweep_setting(layer, store, metric, args, setting, grid)

@@ -43,7 +43,7 @@ from mmcausal.analysis import (
     quiet_runner,
     remaining_batches,
 )
-from mmcausal.commands import check_outputs, plain_errors
+from mmcausal.commands import check_outputs, integer_argument, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import CocoMetric, LVISMetric
 from mmcausal.files import write_text
@@ -65,13 +65,6 @@ Then train on KEPT.json (train_dataloader.dataset.ann_file), and choose alpha on
 (the dataset looks for ann_file in its data_root, the evaluator in this folder)"""
 
 
-def positive(text: str) -> int:
-    """Parse an integer above 0."""
-    if not int(text) > 0:
-        raise argparse.ArgumentTypeError(f'must be above 0, but got {text}')
-    return int(text)
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
@@ -79,7 +72,7 @@ def parse_args() -> argparse.Namespace:
     add_alphas_argument(parser, [0, 0.5, 1, 1.5, 2, 2.5])
     add_sweep_arguments(parser, 'AP')  # the groups are the metric's
     parser.set_defaults(dtype='float16')
-    parser.add_argument('--num-images', type=positive, help='number of images, the first of the split')
+    parser.add_argument('--num-images', type=integer_argument(1), help='number of images, the first of the split')
     parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
     parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
     args = parser.parse_args()
@@ -94,17 +87,15 @@ def parse_args() -> argparse.Namespace:
 def stored_proposals(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> ProposalStore:
     identity = identity_of(runner.cfg, args.split, args.checkpoint, dataset)
     folder = args.features or features_folder(args.config, args.split, args.dtype, identity)
-    with plain_errors():
-        check_names(runner, dataset)
-        store = ProposalStore(folder, identity, args.dtype)
+    check_names(runner, dataset)
+    store = ProposalStore(folder, identity, args.dtype)
     if len(store) < len(dataset):
         print(f'Proposals of {len(dataset) - len(store)} images to {store.folder}', flush=True)
         progress = ProgressBar(len(dataset) - len(store))
         dataloader = remaining_batches(runner, args.split, dataset, len(store), batch_size=1)
-        with plain_errors():
-            for proposals in iterate_proposals(without_wrappers(runner.model), dataloader):
-                store.append(proposals)
-                progress.update()
+        for proposals in iterate_proposals(without_wrappers(runner.model), dataloader):
+            store.append(proposals)
+            progress.update()
         print()
     return store
 
@@ -118,13 +109,12 @@ def box_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -
         sys.exit(f'The {args.split} evaluator of {args.config} has no mmcausal.LVISMetric or mmcausal.CocoMetric')
     img_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
     cfg = dict(own[0], metric='bbox', format_only=False, outfile_prefix=None, metric_items=None, classwise=False)
-    with plain_errors():
-        if type_name(cfg) == 'CocoMetric':
-            metric: Metric = METRICS.build(with_counts(dict(cfg, type='mmcausal.CocoMetric'), runner, dataset))
-            metric.img_ids = img_ids
-        else:
-            metric = METRICS.build(dict(cfg, type='mmcausal.LVISMetric', img_ids=img_ids, backend=args.backend))
-        metric.dataset_meta = dataset.metainfo
+    if type_name(cfg) == 'CocoMetric':
+        metric: Metric = METRICS.build(with_counts(dict(cfg, type='mmcausal.CocoMetric'), runner, dataset))
+        metric.img_ids = img_ids
+    else:
+        metric = METRICS.build(dict(cfg, type='mmcausal.LVISMetric', img_ids=img_ids, backend=args.backend))
+    metric.dataset_meta = dataset.metainfo
     return metric
 
 
@@ -212,16 +202,14 @@ def draw(points: List[Point], marks: Dict[str, float], path: Path) -> None:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    with plain_errors():
-        runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
-        detector = without_wrappers(runner.model)
-        own = alphas_in(detector)[0]
-        layers = enable_detector_tde(detector, 1.)
-        check_alpha_free_boxes(detector.roi_head)
-        load_weights(runner)
+    runner = quiet_runner(args.config, args.checkpoint, args.cfg_options, 'sweep_detector_alpha')
+    detector = without_wrappers(runner.model)
+    own = alphas_in(detector)[0]
+    layers = enable_detector_tde(detector, 1.)
+    check_alpha_free_boxes(detector.roi_head)
+    load_weights(runner)
     for layer in layers:
-        with plain_errors():
-            layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
+        layer.resolved_alpha()  # refuses a checkpoint without a direction, before the long pass
         layer.alpha = 0.  # while proposals are made; they do not depend on it
         if args.no_exempt_background:
             layer.exempt_background = False

@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 import cv2
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
-from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
+from mmcausal.commands import (
+    add_options_argument,
+    add_overwrite_argument,
+    check_outputs,
+    file_argument,
+    plain_errors,
+)
+from mmcausal.config_files import errors_naming, read_config
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.encoding import use_utf8
 from mmcausal.files import check_output, write_text
@@ -30,11 +37,11 @@ JPEG_START, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1024
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    parser.add_argument('config', type=file_argument)
     parser.add_argument('--show', type=int, default=10, help='number of unreadable images and copies to print')
     parser.add_argument('--out', type=Path, help='file for the paths of all unreadable images')
     add_overwrite_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    add_options_argument(parser)
     args = parser.parse_args()
     check_outputs(parser, args, args.out)
     return args
@@ -44,7 +51,7 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
     """Return the config of each split's dataset, without splits that repeat another."""
     splits: Dict[str, Dict[str, Any]] = {}
     for split in SPLITS:
-        if cfg[f'{split}_dataloader'] is None:  # the config only tests
+        if not cfg.get(f'{split}_dataloader'):  # the config only tests
             continue
         dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
         try:
@@ -55,6 +62,8 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
             sys.exit(f"the {split} split must be an ImageList or ImageFolder, but is a {dataset['type']}")
         if dataset not in splits.values():
             splits[split] = dataset
+    if not splits:
+        raise ValueError(f'no {SPLITS[0]}_dataloader, {SPLITS[1]}_dataloader or {SPLITS[2]}_dataloader')
     return splits
 
 
@@ -127,14 +136,14 @@ def find_copies(splits: Dict[str, List[str]]) -> List[List[str]]:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.default_scope)
+    cfg = read_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
     unreadable: List[str] = []
     readable: Dict[str, List[str]] = {}
     num_refused = 0
-    for split, arguments in list_splits(cfg).items():
+    with errors_naming(f'{args.config} must have dataloaders of images'):
+        splits = list_splits(cfg)
+    for split, arguments in splits.items():
         dataset = build_images(split, arguments)
         if dataset is None:
             num_refused += 1

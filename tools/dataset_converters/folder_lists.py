@@ -49,10 +49,7 @@ def split_images(labels: np.ndarray, counts: List[int], val: int, test: int, see
 def main() -> None:
     use_utf8()
     args = parse_args()
-    try:
-        dataset = ImageFolder(str(args.folder), train_folder='')
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
+    dataset = ImageFolder(str(args.folder), train_folder='')
     fewest, rarest = min(zip(dataset.metainfo['class_counts'], dataset.CLASSES))
     if args.val_per_class + args.test_per_class >= fewest:
         sys.exit(f'--val-per-class and --test-per-class must leave a training image of each class, but are '

@@ -67,16 +67,15 @@ def check_images(content: dict) -> None:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    try:
-        content = load_annotations(str(args.annotations), 'annotations')
-        check_images(content)
-        wanted = wanted_images(content, args)
-        held_out = hold_out_images(content, wanted, args.seed)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
+    content = load_annotations(str(args.annotations), 'annotations')
+    check_images(content)
+    wanted = wanted_images(content, args)
+    held_out = hold_out_images(content, wanted, args.seed)
+    images = images_by_category(content)
+    if not any(images[category] for category in wanted):
+        sys.exit(f'{args.annotations} must have training images of the categories, but none of {len(wanted)} has one')
     if not held_out:
         sys.exit(f'no category has enough images to hold out one: --fraction {args.fraction} must be larger')
-    images = images_by_category(content)
     unused = [category['name'] for category in content['categories']
               if category['id'] in wanted and not images[category['id']]]
     if unused:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from mmcausal.commands import plain_errors
+from mmcausal.commands import integer_argument, plain_errors
 from mmcausal.datasets.shapes import make_shapes_dataset
 from mmcausal.encoding import use_utf8
 
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-classes', type=int, default=24, help='pairs of texture and shape, at most 60')
     parser.add_argument('--imbalance-ratio', type=float, default=100, help='most frequent class over rarest')
     parser.add_argument('--image-size', type=int, default=320, help='width and height in pixels')
-    parser.add_argument('--seed', type=int, default=0, help='seed of all random choices')
+    parser.add_argument('--seed', type=integer_argument(0), default=0, help='seed of all random choices')
     return parser.parse_args()
 
 

@@ -12,12 +12,20 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 
-from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
-from mmcausal.commands import add_overwrite_argument, alpha_argument, check_outputs, plain_errors
+from mmcausal.checkpoint_files import read_checkpoint
+from mmcausal.checkpoints import check_checkpoint, differences, shapes_of, weights_of
+from mmcausal.commands import (
+    add_options_argument,
+    add_overwrite_argument,
+    alpha_argument,
+    check_outputs,
+    file_argument,
+    integer_argument,
+    plain_errors,
+)
+from mmcausal.config_files import errors_naming, read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.files import replacing
 from mmcausal.models import DeployedClassifier, enable_tde
@@ -30,33 +38,31 @@ DIRECTION = ('mean_feature', 'mean_cosine', 'num_updates')  # a checkpoint witho
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser.add_argument('config', type=file_argument)
+    parser.add_argument('checkpoint', type=file_argument)
     parser.add_argument('out', type=Path, help='.onnx file')
     add_overwrite_argument(parser)
     parser.add_argument('--classifier', default='head.fc', help='name of the classifier layer; default head.fc')
     parser.add_argument('--alpha', type=alpha_argument, help="alpha of TDE, or auto; default: the config's, 0 for a "
                         'stock classifier')
-    parser.add_argument('--image-size', type=int, nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
+    parser.add_argument('--image-size', type=integer_argument(1), nargs=2, required=True, metavar=('HEIGHT', 'WIDTH'),
                         help='size of the network input, e.g. 224 224; only the batch size stays free')
-    parser.add_argument('--channels', type=int, default=3)
+    parser.add_argument('--channels', type=integer_argument(1), default=3)
     parser.add_argument('--opset', type=int, default=17)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config')
+    add_options_argument(parser)
     args = parser.parse_args()
     check_outputs(parser, args, args.out)
     return args
 
 
 def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.default_scope)
+    cfg = read_config(args.config, args.cfg_options, needs=['model'])
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    model = without_wrappers(MODELS.build(cfg.model))
+    with errors_naming(f'{args.config} must be a config that can be built'):
+        model = without_wrappers(MODELS.build(cfg.model))
     enable_tde(model, alpha_of(model, args.classifier) if args.alpha is None else args.alpha, args.classifier)
-    checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
-    state = checkpoint.get('state_dict', checkpoint)
+    state = weights_of(read_checkpoint(args.checkpoint))
     own = {name: shape for name, shape in shapes_of(model.state_dict()).items()
            if name in state or name.split('.')[-1] not in DIRECTION}
     check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, shapes_of({
@@ -70,11 +76,8 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    try:
-        classifier = load_classifier(args)
-        deployed = DeployedClassifier(classifier, args.classifier).eval()
-    except (ValueError, RuntimeError) as error:
-        sys.exit(str(error))
+    classifier = load_classifier(args)
+    deployed = DeployedClassifier(classifier, args.classifier).eval()
     with replacing(args.out) as new:
         export(deployed, new, args)
     session = onnxruntime.InferenceSession(str(args.out), providers=['CPUExecutionProvider'])
@@ -90,9 +93,11 @@ def export(model: DeployedClassifier, out: Path, args: argparse.Namespace) -> No
     images = torch.randint(0, 256, (2, args.channels, *args.image_size)).float()
     # Newer PyTorch must be asked for the exporter by tracing
     by_tracing = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
-    torch.onnx.export(model, images, str(out), input_names=['images'], output_names=['logits'],
-                      dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset,
-                      **by_tracing)
+    with errors_naming(f'--channels {args.channels}, --image-size {args.image_size} and --opset {args.opset} must fit '
+                       f'{args.config} and PyTorch'):
+        torch.onnx.export(model, images, str(out), input_names=['images'], output_names=['logits'],
+                          dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=args.opset,
+                          **by_tracing)
 
 
 if __name__ == '__main__':
