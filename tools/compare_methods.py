@@ -226,7 +226,6 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-@plain_errors()
 def main() -> None:
     use_utf8()
     args = parse_args()
