@@ -1,8 +1,9 @@
 """Files with the proposals of one image. They hold arrays and text alone, so reading one runs nothing."""
+import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple, TypedDict, Union
+from typing import Any, Dict, List, Optional, Tuple, TypedDict, Union
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ class Proposals(TypedDict):
     img_meta: dict
 
 
-def write_proposals(file: BinaryIO, proposals: Proposals) -> None:
-    """Write proposals to a file that is open: NumPy's ``.npz`` format, with ``img_meta`` as JSON."""
+def proposals_as_bytes(proposals: Proposals) -> bytes:
+    """Return the content of a file: NumPy's ``.npz`` format, with ``img_meta`` as JSON."""
     bbox_pred = proposals['bbox_pred']
     parts: Dict[str, Optional[Tensor]] = {'rois': proposals['rois']}
     parts.update(_numbered('features', proposals['features']))
@@ -32,11 +33,13 @@ def write_proposals(file: BinaryIO, proposals: Proposals) -> None:
                  _numbered('bbox_pred', bbox_pred))
     arrays = {name: part.cpu().numpy() for name, part in parts.items() if part is not None}
     text = json.dumps(proposals['img_meta'], default=lambda value: getattr(value, 'tolist', value.__str__)())
-    np.savez(file, img_meta=np.frombuffer(text.encode(), np.uint8), **arrays)
+    with io.BytesIO() as file:
+        np.savez(file, img_meta=np.frombuffer(text.encode(), np.uint8), **arrays)
+        return file.getvalue()
 
 
 def read_proposals(path: Path) -> Proposals:
-    """Read a file of :func:`write_proposals`. The lists of ``img_meta`` become tuples.
+    """Read a file of :func:`proposals_as_bytes`. The lists of ``img_meta`` become tuples.
 
     Raises:
         ValueError: A damaged file.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcausal.analysis.feature_store import Identity, check_identity
-from mmcausal.analysis.proposal_files import BoxPredictions, Proposals, read_proposals, write_proposals
+from mmcausal.analysis.proposal_files import BoxPredictions, Proposals, proposals_as_bytes, read_proposals
 from mmcausal.hosts import require_host
 
 require_host('mmdet')
@@ -162,10 +162,10 @@ class ProposalStore:
         """Add the proposals of the next image."""
         path = self._file(len(self))
         features = [feature.to(self.dtype) for feature in proposals['features']]
+        content = proposals_as_bytes(Proposals(features=features, rois=proposals['rois'],
+                                               bbox_pred=proposals['bbox_pred'], img_meta=proposals['img_meta']))
         # Renamed when whole, so that an interrupted run leaves no half file.
-        with open(path.with_suffix('.new'), 'wb') as file:
-            write_proposals(file, Proposals(features=features, rois=proposals['rois'],
-                                            bbox_pred=proposals['bbox_pred'], img_meta=proposals['img_meta']))
+        path.with_suffix('.new').write_bytes(content)
         path.with_suffix('.new').replace(path)
         self.num_done += 1
 
