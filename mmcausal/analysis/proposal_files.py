@@ -24,7 +24,7 @@ class Proposals(TypedDict):
     img_meta: dict
 
 
-def proposals_bytes(proposals: Proposals) -> bytes:
+def proposals_as_bytes(proposals: Proposals) -> bytes:
     """Return proposals in NumPy's ``.npz`` format, with ``img_meta`` as JSON."""
     bbox_pred = proposals['bbox_pred']
     parts: Dict[str, Optional[Tensor]] = {'rois': proposals['rois']}
@@ -39,7 +39,7 @@ def proposals_bytes(proposals: Proposals) -> bytes:
 
 
 def read_proposals(path: Path) -> Proposals:
-    """Read a file of :func:`proposals_bytes`. The lists of ``img_meta`` become tuples.
+    """Read a file of :func:`proposals_as_bytes`. The lists of ``img_meta`` become tuples.
 
     Raises:
         ValueError: A damaged file.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcausal.analysis.feature_store import Identity, check_identity
-from mmcausal.analysis.proposal_files import BoxPredictions, Proposals, proposals_bytes, read_proposals
+from mmcausal.analysis.proposal_files import BoxPredictions, Proposals, proposals_as_bytes, read_proposals
 from mmcausal.files import write_bytes
 from mmcausal.hosts import require_host
 
@@ -152,7 +152,7 @@ class ProposalStore:
             OSError: Too little space. The proposals before stay, and the same call goes on once there is space.
         """
         features = [feature.to(self.dtype) for feature in proposals['features']]
-        write_bytes(self._file(len(self)), proposals_bytes(Proposals(
+        write_bytes(self._file(len(self)), proposals_as_bytes(Proposals(
             features=features, rois=proposals['rois'], bbox_pred=proposals['bbox_pred'],
             img_meta=proposals['img_meta'])))
         self.num_done += 1

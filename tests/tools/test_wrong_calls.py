@@ -77,7 +77,7 @@ dataset_converters/check_images.py nowhere.py | no such file: nowhere.py
 dataset_converters/check_images.py config_folder.py | no such file: config_folder.py
 dataset_converters/check_images.py config_text.txt | config_text.txt must be a config that can be read, but OSError
 dataset_converters/check_images.py config_latin.py | config_latin.py must be a config that can be read, but UnicodeDec
-dataset_converters/check_images.py config_syntax.py | config_syntax.py must be a config that can be read, but SyntaxE
+dataset_converters/check_images.py config_syntax.py | config_syntax.py must be a config that can be read, but Syntax
 dataset_converters/check_images.py config_no_base.py | not_there.py
 dataset_converters/check_images.py config_name.py | but NameError: name 'undefined' is not defined
 dataset_converters/check_images.py config_empty.py | must have dataloaders of images, but no train_dataloader
