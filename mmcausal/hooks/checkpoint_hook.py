@@ -53,6 +53,8 @@ class CheckpointHook(HostCheckpointHook):
         In a config: ``default_hooks = dict(checkpoint=dict(type='mmcausal.CheckpointHook', max_keep_ckpts=1))``
     """
 
+    file_backend: Any  # set by the host
+
     def before_run(self, runner: Runner) -> None:
         if runner.cfg.get('resume'):
             if is_main_process():
@@ -100,4 +102,6 @@ def repair_last_checkpoint(work_dir: Path, filename_tmpl: str) -> None:
 
 def is_whole(checkpoint: Optional[str]) -> bool:
     """Return whether a checkpoint is a whole file, or one that only the host can look at."""
-    return bool(checkpoint) and ('://' in checkpoint or Path(checkpoint).is_dir() or zipfile.is_zipfile(checkpoint))
+    if not checkpoint:
+        return False
+    return '://' in checkpoint or Path(checkpoint).is_dir() or zipfile.is_zipfile(checkpoint)
