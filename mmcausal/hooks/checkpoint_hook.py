@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there, of which the last one stays until the next one is saved."""
 import contextlib
+import os
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
@@ -10,7 +11,7 @@ from mmengine.hooks import CheckpointHook as HostCheckpointHook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
-from mmcausal.files import write_bytes, write_text
+from mmcausal.files import write_bytes
 from mmcausal.registry import HOOKS
 
 WHOLE_FILES = 'mmcausal.WholeFiles'
@@ -52,6 +53,8 @@ class CheckpointHook(HostCheckpointHook):
     Example:
         In a config: ``default_hooks = dict(checkpoint=dict(type='mmcausal.CheckpointHook', max_keep_ckpts=1))``
     """
+
+    file_backend: Any  # set by the host
 
     def before_run(self, runner: Runner) -> None:
         if runner.cfg.get('resume'):
@@ -95,9 +98,12 @@ def repair_last_checkpoint(work_dir: Path, filename_tmpl: str) -> None:
     """Set ``last_checkpoint`` to the newest whole checkpoint in a folder if it names none."""
     checkpoints = [path for path in work_dir.glob(filename_tmpl.format('*')) if zipfile.is_zipfile(path)]
     if checkpoints and not is_whole(find_latest_checkpoint(str(work_dir))):
-        write_text(work_dir / 'last_checkpoint', str(max(checkpoints, key=lambda path: path.stat().st_mtime_ns)))
+        newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns)
+        write_bytes(work_dir / 'last_checkpoint', os.fsencode(newest))
 
 
 def is_whole(checkpoint: Optional[str]) -> bool:
     """Return whether a checkpoint is a whole file, or one that only the host can look at."""
-    return bool(checkpoint) and ('://' in checkpoint or Path(checkpoint).is_dir() or zipfile.is_zipfile(checkpoint))
+    if not checkpoint:
+        return False
+    return '://' in checkpoint or Path(checkpoint).is_dir() or zipfile.is_zipfile(checkpoint)
