@@ -10,8 +10,8 @@ def count_meaningless(logits: Tensor) -> int:
     """
     if _is_traced() or not logits.numel():
         return 0
-    is_equal = (logits.amax(-1) == logits.amin(-1)) & (logits.shape[-1] > 1)
-    return int((~logits.isfinite().all(-1) | is_equal.all()).sum())
+    is_equal = (logits.amax(1) == logits.amin(1)) & (logits.shape[1] > 1)
+    return int((~logits.isfinite().all(1) | is_equal.all()).sum())
 
 
 def _is_traced() -> bool:
