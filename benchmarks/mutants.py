@@ -104,7 +104,7 @@ class Judge:
         source = (ROOT / self.path).read_text(encoding='utf-8')
         for item in session.items:
             test = getattr(item, 'obj', None)
-            if hasattr(test, 'hypothesis'):
+            if test is not None and hasattr(test, 'hypothesis'):
                 test._hypothesis_internal_use_settings = settings(test._hypothesis_internal_use_settings,
                                                                   max_examples=EXAMPLES)
         module = import_module(self.path[:-len('.py')].replace('/', '.'))

@@ -26,8 +26,7 @@ class ObservedLinear(CheckedLinear):
     sum into the moving average; in MMEngine, :class:`mmcausal.hooks.HeadDirectionHook` calls it.
 
     Args:
-        in_features, out_features, bias, device, dtype: As in :class:`CheckedLinear`, except that there is no bias by
-            default.
+        in_features, out_features, bias, device, dtype: As in :class:`CheckedLinear`.
 
     Attributes:
         mean_feature: Buffer (D,), moving average of the input. Zero until trained.
@@ -49,7 +48,7 @@ class ObservedLinear(CheckedLinear):
     def __init__(self,
                  in_features: int,
                  out_features: int,
-                 bias: bool = False,
+                 bias: bool = True,
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None) -> None:
         super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)

@@ -8,7 +8,7 @@ from helpers import oracle
 
 from mmcausal import functional
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear, TDELinear
-from mmcausal.models.layers.observed_linear import sum_over_ranks
+from mmcausal.models.layers.observed_linear import ObservedLinear, sum_over_ranks
 from mmcausal.models.layers.tde_linear import BATCHES_WITHOUT_UPDATE
 
 
@@ -154,3 +154,15 @@ def test_sums_of_several_ranks_are_added(monkeypatch, is_available, is_initializ
     layer(torch.ones(2, 8))
     layer.update_direction(0.)
     assert layer.mean_feature.tolist() == [1] * 8 and len(calls) == 2 * (factor > 1)  # sums and counts of all ranks
+
+
+def test_the_averages_are_saved_and_the_sums_are_not():
+    layer = ObservedLinear(8, 6)  # with a bias, as nn.Linear
+    assert list(layer.state_dict()) == ['weight', 'bias', 'mean_feature', 'mean_cosine', 'num_updates']
+    assert list(TDELinear(8, 6).state_dict()) == ['weight', 'mean_feature', 'mean_cosine', 'num_updates']
+
+
+def test_averages_move_to_the_device_and_keep_their_precision():
+    layer = DeconfoundLinear(8, 6).to(device='meta', dtype=torch.float16)
+    assert layer.weight.dtype == torch.float16 and layer.mean_feature.dtype == layer.observed.dtype == torch.float32
+    assert {buffer.device.type for buffer in layer.buffers()} == {'meta'}
