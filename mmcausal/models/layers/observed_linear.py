@@ -95,7 +95,7 @@ class ObservedLinear(CheckedLinear):
                 raise ValueError(f'mask must have one value for each of {len(x)} samples, but got shape '
                                  f'{tuple(mask.shape)}')
             # Counted on the device: selecting the rows would make the host wait for their number.
-            x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1).to(self.observed.dtype)
+            x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1)
         x = x.to(self.observed.dtype)
         sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
         # Chosen on the device: the host need not wait to know whether they are finite.
