@@ -155,7 +155,7 @@ def test_a_layer_that_was_never_trained_warns_of_its_logits_too(recwarn):
 
 def test_a_direction_that_no_sample_moves_is_told_in_the_thousandth_batch(recwarn):
     layer = DeconfoundLinear(8, 6, alpha=1.5)
-    for batch in range(BATCHES_WITHOUT_UPDATE):
+    for _ in range(BATCHES_WITHOUT_UPDATE):
         assert not recwarn.list
         layer(torch.zeros(0, 8))
         layer.update_direction(0.9)
