@@ -1,201 +1,166 @@
 """Change the code in one place at a time, and see whether a test notices.
 
 Each mutant is one change of one file: a comparison, an operator, a constant, a condition, a decorator, a call or a
-statement that is left out. The tests of that file run on it in a fork of this process, which has imported PyTorch and
-the hosts already, and stop at the first failure. A mutant that no test notices survives; it shows a gap in the tests,
-or it changes nothing. Only the text of messages is left alone. Needs Python 3.9.
+statement that is left out. Messages stay. pytest collects the tests of the file once; for each mutant, a fork of that
+process puts the changed functions and methods in place, and runs the tests from the quickest to the slowest until one
+fails. A mutant that no test notices survives: a gap in the tests, or a change without effect. Needs Python 3.9.
 
     python benchmarks/mutants.py docs/results/mutants.json
     python benchmarks/mutants.py OUT.json --files mmcausal/functional.py
 """
 import argparse
 import ast
-import copy
-import importlib.abc
-import importlib.util
 import json
 import os
 import platform
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from types import FunctionType, ModuleType
+from typing import Dict, Iterator, List, Optional
+
+import pytest
+from hypothesis import settings
+from mutations import mutants
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = 'mmcausal/models/layers'
-LAYER_TESTS = ['tests/models/layers', 'tests/models/test_not_finite.py', 'tests/models/test_deployed_classifier.py']
-# Tests of each file, the quick ones first
+STATE_TESTS = ['tests/models/test_not_finite.py',
+               *(f'tests/models/layers/test_{name}.py' for name in
+                 ('observed_linear', 'tde_linear', 'detection_linear', 'checked_linear'))]
 TESTS: Dict[str, List[str]] = {
-    'mmcausal/functional.py': ['mmcausal/functional.py', 'tests/test_functional.py',
-                               'tests/models/test_not_finite.py', 'tests/test_functional_properties.py'],
-    f'{LAYERS}/checked_linear.py': ['tests/models/layers/test_checked_linear.py', *LAYER_TESTS],
-    f'{LAYERS}/observed_linear.py': ['tests/models/layers/test_observed_linear.py', *LAYER_TESTS],
-    f'{LAYERS}/tde_linear.py': ['tests/models/layers/test_observed_linear.py', *LAYER_TESTS],
-    f'{LAYERS}/logits.py': ['tests/models/test_not_finite.py'],
-    f'{LAYERS}/deconfound_linear.py': ['tests/models/layers/test_deconfound_linear.py', *LAYER_TESTS],
-    f'{LAYERS}/detection_linear.py': ['tests/models/layers/test_detection_linear.py', *LAYER_TESTS,
-                                      'tests/models/roi_heads/test_tde_roi_heads.py'],
-    f'{LAYERS}/decoupled_linears.py': ['tests/models/layers/test_decoupled_linears.py', *LAYER_TESTS],
+    'mmcausal/functional.py': ['tests/test_functional.py', 'tests/test_functional_properties.py'],
+    f'{LAYERS}/observed_linear.py': STATE_TESTS,
+    f'{LAYERS}/tde_linear.py': [*STATE_TESTS, 'tests/models/layers/test_arguments.py',
+                                'tests/models/layers/test_deconfound_linear.py'],
+    f'{LAYERS}/checked_linear.py': STATE_TESTS,
+    f'{LAYERS}/logits.py': ['tests/models/layers/test_logits.py'],
+    f'{LAYERS}/deconfound_linear.py': ['tests/models/layers/test_deconfound_linear.py',
+                                       'tests/models/layers/test_arguments.py', 'tests/test_wrong_arguments.py'],
+    f'{LAYERS}/detection_linear.py': [*STATE_TESTS, 'tests/models/layers/test_arguments.py',
+                                      'tests/test_wrong_arguments.py', 'tests/models/roi_heads/test_tde_roi_heads.py'],
+    f'{LAYERS}/decoupled_linears.py': ['tests/models/layers', 'tests/test_wrong_arguments.py'],
     'mmcausal/hooks/head_direction_hook.py': ['tests/hooks/test_head_direction_log.py',
                                               'tests/hooks/test_head_direction_hook.py',
                                               'tests/hooks/test_diverged_training.py'],
 }
+OPTIONS = ['-q', '-s', '-p', 'no:cacheprovider', '--disable-warnings']
+EXAMPLES = 25  # of each property of hypothesis: a survivor would cost all 200
 SKIPPED = 'not ranks and not wrapped_model and not tools'  # these start processes of their own, without the mutant
-COMPARISONS = {ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE),
-               ast.GtE: (ast.Gt, ast.Lt), ast.Eq: (ast.NotEq, ), ast.NotEq: (ast.Eq, ), ast.Is: (ast.IsNot, ),
-               ast.IsNot: (ast.Is, ), ast.In: (ast.NotIn, ), ast.NotIn: (ast.In, )}
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Mod: ast.Mult,
-             ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
-WITHOUT_EFFECT = ('detach', 'abs', 'clamp', 'to', 'cpu', 'clone', 'squeeze', 'long', 'any', 'all')  # calls to leave out
 
 
-class Mutant(NamedTuple):
-    """A change of one line, and the module with it."""
-    line: int
-    before: str
-    after: str
-    tree: ast.Module
+def put_in_place(module: ModuleType, tree: ast.Module) -> None:
+    """Execute a changed module, and give its functions and methods to everybody who has imported the old ones."""
+    before = dict(vars(module))
+    for registry in (each for each in before.values() if hasattr(each, 'register_module')):
+        registry.register_module = lambda *args, **kwargs: lambda component: component  # it is there already
+    exec(compile(tree, str(module.__file__), 'exec'), vars(module))
+    for name, new in list(vars(module).items()):
+        old = before.get(name)
+        if isinstance(old, type) and old.__module__ == module.__name__:
+            _change_class(old, new)
+            setattr(module, name, old)
+        elif old is not new and name in before and not name.startswith('__'):
+            for other in list(sys.modules.values()):
+                if getattr(other, '__dict__', {}).get(name) is old:
+                    setattr(other, name, new)
 
 
-def variants(node: ast.AST) -> Iterator[Optional[ast.AST]]:
-    """Yield what may take the place of a node; ``None`` leaves a statement out."""
-    if isinstance(node, ast.Compare):
-        for operator in COMPARISONS.get(type(node.ops[0]), ()):
-            yield ast.Compare(node.left, [operator(), *node.ops[1:]], node.comparators)
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        yield ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
-    if isinstance(node, ast.AugAssign) and type(node.op) in OPERATORS:
-        yield ast.AugAssign(node.target, OPERATORS[type(node.op)](), node.value)
-    if isinstance(node, ast.UnaryOp):
-        yield node.operand
-    if isinstance(node, ast.BoolOp):
-        yield ast.BoolOp(ast.And() if isinstance(node.op, ast.Or) else ast.Or(), node.values)
-    if isinstance(node, (ast.If, ast.IfExp)):
-        yield _replaced(node, 'test', ast.UnaryOp(ast.Not(), node.test))
-    if isinstance(node, (ast.If, ast.Expr, ast.AugAssign)) and not isinstance(getattr(node, 'value', 0), ast.Yield):
-        yield None
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WITHOUT_EFFECT:
-        yield node.func.value
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        for index in range(len(node.decorator_list)):
-            yield _replaced(node, 'decorator_list', node.decorator_list[:index] + node.decorator_list[index + 1:])
-    if isinstance(node, ast.Constant):
-        yield from _other_constants(node.value)
+def _change_class(old: type, new: type) -> None:
+    for name, value in list(vars(new).items()):
+        if name in ('__dict__', '__weakref__'):
+            continue
+        for function in _functions(value):
+            for cell in function.__closure__ or ():
+                if cell.cell_contents is new:  # the class that super() means
+                    cell.cell_contents = old
+        setattr(old, name, value)
 
 
-def _replaced(node: ast.AST, field: str, value: object) -> ast.AST:
-    changed = copy.copy(node)
-    setattr(changed, field, value)
-    return changed
+def _functions(value: object) -> Iterator[FunctionType]:
+    """Yield the functions in a method, a property or a decorated method."""
+    for function in (getattr(value, 'fget', None), getattr(value, '__wrapped__', None), value):
+        if isinstance(function, FunctionType):
+            yield function
 
 
-def _other_constants(value: object) -> Iterator[ast.Constant]:
-    if isinstance(value, bool):
-        yield ast.Constant(not value)
-    elif isinstance(value, (int, float)):
-        yield ast.Constant(value + 1)
-    elif isinstance(value, str):
-        yield ast.Constant(f'X{value}')
+class Judge:
+    """Plugin of pytest that runs the collected tests on each mutant of a file.
+
+    Args:
+        path: File to change.
+
+    Attributes:
+        result: Numbers of mutants by outcome, and the survivors.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.result: dict = {}
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        source = (ROOT / self.path).read_text(encoding='utf-8')
+        for item in session.items:
+            test = getattr(item, 'obj', None)
+            if test is not None and hasattr(test, 'hypothesis'):
+                test._hypothesis_internal_use_settings = settings(test._hypothesis_internal_use_settings,
+                                                                  max_examples=EXAMPLES)
+        module = import_module(self.path[:-len('.py')].replace('/', '.'))
+        start = time.monotonic()
+        read, write = os.pipe()
+        if self.outcome(session, module, ast.parse(source), 1e9, write) != 'survived':
+            raise SystemExit(f'the tests of {self.path} must pass before it is changed')
+        limit = 60 + 5 * (time.monotonic() - start)
+        with os.fdopen(read) as durations:
+            seconds = json.loads(durations.readline())
+        session.items = [item for _, item in sorted(zip(seconds, session.items), key=lambda pair: pair[0])]
+        self.result = {'killed': 0, 'timed out': 0, 'survived': 0, 'survivors': []}
+        for mutant in mutants(source):
+            outcome = self.outcome(session, module, mutant.tree, limit)
+            self.result[outcome] += 1
+            if outcome == 'survived':
+                self.result['survivors'].append(dict(line=mutant.line, before=mutant.before, after=mutant.after))
+                print(f'{self.path}:{mutant.line}  {mutant.before}  ->  {mutant.after or "left out"}', flush=True)
+        return True
+
+    def outcome(self, session: pytest.Session, module: ModuleType, tree: ast.Module, limit: float,
+                write: Optional[int] = None) -> str:
+        """Run the tests in a fork, and return ``'killed'``, ``'survived'`` or ``'timed out'``."""
+        child = os.fork()
+        if not child:
+            run_tests(session, module, tree, write)
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return 'survived' if status == 0 else 'killed'
+            time.sleep(0.005)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return 'timed out'
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a module."""
-    tree = ast.parse(source)
-    for path in _paths(tree):
-        node = _at(tree, path)
-        for variant in variants(node):
-            changed = copy.deepcopy(tree)
-            parent, (field, index) = _at(changed, path[:-1]), path[-1]
-            replacement = ast.Pass() if variant is None else copy.deepcopy(variant)
-            if index is None:
-                setattr(parent, field, replacement)
-            else:
-                getattr(parent, field)[index] = replacement
-            yield Mutant(node.lineno, _text(node), '' if variant is None else _text(variant),  # type: ignore[attr-defined]
-                         ast.fix_missing_locations(changed))
-
-
-def _text(node: ast.AST) -> str:
-    """Return the first line of the code of a node, with its decorators."""
-    lines = ast.unparse(node).splitlines()
-    return ' '.join(line for line in lines[:lines.index(next(x for x in lines if not x.startswith('@'))) + 1])[:200]
-
-
-def _paths(node: ast.AST, path: tuple = ()) -> Iterator[tuple]:
-    """Yield the way to each node that may change: neither annotations nor docstrings, messages and their text."""
-    for field, value in ast.iter_fields(node):
-        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(child, ast.AST) or _is_left_alone(node, field, child):
-                continue
-            here = (*path, (field, index))
-            if hasattr(child, 'lineno'):
-                yield here
-            yield from _paths(child, here)
-
-
-def _is_left_alone(parent: ast.AST, field: str, child: ast.AST) -> bool:
-    is_docstring = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
-    is_message = isinstance(child, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom))
-    is_module_list = isinstance(child, ast.Assign) and getattr(child.targets[0], 'id', '') == '__all__'
-    is_text = isinstance(parent, ast.Call) and ast.unparse(parent.func).endswith(('warn', 'warning', 'info', 'TypeVar'))
-    return field in ('annotation', 'returns') or is_docstring or is_message or is_module_list or (
-        is_text and field in ('args', 'keywords'))
-
-
-def _at(node: ast.AST, path: Sequence[tuple]) -> ast.AST:
-    for field, index in path:
-        node = getattr(node, field) if index is None else getattr(node, field)[index]
-    return node
-
-
-class MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Import one module from a changed tree."""
-
-    def __init__(self, path: str, tree: ast.Module) -> None:
-        self.path, self.tree = str(ROOT / path), tree
-        self.name = path[:-len('.py')].replace('/', '.')
-
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        if name == self.name:
-            return importlib.util.spec_from_file_location(name, self.path, loader=self)
-        return None
-
-    def exec_module(self, module) -> None:  # type: ignore[no-untyped-def]
-        exec(compile(self.tree, self.path, 'exec'), module.__dict__)
-
-
-def run_tests(path: str, tree: ast.Module, limit: float) -> str:
-    """Run the tests of a file in a fork, and return ``'killed'``, ``'survived'`` or ``'timed out'``."""
-    child = os.fork()
-    if not child:
-        _test(path, tree)
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return 'survived' if status == 0 else 'killed'
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 'timed out'
-
-
-def _test(path: str, tree: ast.Module) -> None:
-    """Run the tests of a file and leave the process with their status."""
-    import pytest
+def run_tests(session: pytest.Session, module: ModuleType, tree: ast.Module, write: Optional[int]) -> None:
+    """Run the tests on a mutant, and leave the process with status 0 if all pass."""
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
-    importer = MutantImporter(path, tree)
-    sys.meta_path.insert(0, importer)
-    tests = list(dict.fromkeys(TESTS[path]))
-    status = 1
     try:
-        importlib.import_module(importer.name)  # before pytest's own importer
-        status = int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-k', SKIPPED, *tests]))
+        put_in_place(module, tree)
+        seconds = []
+        for item, following in zip(session.items, [*session.items[1:], None]):
+            start = time.monotonic()
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+            seconds.append(time.monotonic() - start)
+            if session.testsfailed:
+                os._exit(1)
+        if write is not None:
+            os.write(write, (json.dumps(seconds) + '\n').encode())
+        os._exit(0)
     finally:
-        os._exit(status)
+        os._exit(1)
 
 
 def main() -> None:
@@ -206,32 +171,15 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    for package in ('torch', 'hypothesis', 'mmpretrain.models', 'mmdet.models', 'mmdet.datasets', 'mmengine.runner'):
-        importlib.import_module(package)  # once, for all forks
     results = json.loads(args.out.read_text(encoding='utf-8')) if args.out.exists() else {}
     for path in args.files:
-        results[path] = judge(path)
-        results['versions'] = dict(python=platform.python_version(), torch=sys.modules['torch'].__version__)
+        judge, start = Judge(path), time.monotonic()
+        pytest.main([*OPTIONS, '-k', SKIPPED, *TESTS[path]], plugins=[judge])
+        results[path] = judge.result
+        print(f'{path}: {judge.result["killed"]} killed, {judge.result["timed out"]} timed out, '
+              f'{judge.result["survived"]} survived in {time.monotonic() - start:.0f} s', flush=True)
+        results['versions'] = dict(python=platform.python_version(), torch=import_module('torch').__version__)
         args.out.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
-
-
-def judge(path: str) -> dict:
-    """Run the tests of a file on each of its mutants, and return the numbers and the survivors."""
-    source = (ROOT / path).read_text(encoding='utf-8')
-    start = time.monotonic()
-    if run_tests(path, ast.parse(source), 600) != 'survived':
-        sys.exit(f'the tests of {path} must pass before it is changed: {" ".join(TESTS[path])}')
-    limit = 10 + 3 * (time.monotonic() - start)
-    numbers = {'killed': 0, 'timed out': 0, 'survived': 0}
-    survivors = []
-    for mutant in mutants(source):
-        outcome = run_tests(path, mutant.tree, limit)
-        numbers[outcome] += 1
-        if outcome == 'survived':
-            survivors.append(dict(line=mutant.line, before=mutant.before, after=mutant.after))
-            print(f'{path}:{mutant.line}  {mutant.before}  ->  {mutant.after or "left out"}', flush=True)
-    print(f'{path}: {numbers} in {time.monotonic() - start:.0f} s', flush=True)
-    return dict(numbers, survivors=survivors)
 
 
 if __name__ == '__main__':

@@ -286,7 +286,7 @@ def test_autocast_is_that_of_the_tensors_device(monkeypatch):
     functional.unit_heads(num_heads=1, x=torch.ones(2, 4, device='meta'))
     assert set(devices) == {'meta'}
     with pytest.raises(TypeError, match='missing 1 required positional argument'):
-        functional.unit_heads(num_heads=1)
+        functional.normalized_features(num_heads=1)
 
 
 @pytest.mark.filterwarnings('ignore')  # there may be no such device

@@ -130,6 +130,7 @@ def test_equal_logits_of_a_whole_batch_are_counted(features, number, recwarn):
 
 def test_one_class_and_a_traced_layer_warn_of_nothing(recwarn):
     models.TDELinear(8, 1).eval()(torch.zeros(3, 8))
+    assert not recwarn.list
     traced = torch.jit.trace(trained_layer().eval(), torch.randn(2, 8))
     del recwarn.list[:]
     assert not traced(torch.zeros(3, 8)).any() and not recwarn.list

@@ -26,8 +26,7 @@ class ObservedLinear(CheckedLinear):
     sum into the moving average; in MMEngine, :class:`mmcausal.hooks.HeadDirectionHook` calls it.
 
     Args:
-        in_features, out_features, bias, device, dtype: As in :class:`CheckedLinear`, except that there is no bias by
-            default.
+        in_features, out_features, bias, device, dtype: As in :class:`CheckedLinear`.
 
     Attributes:
         mean_feature: Buffer (D,), moving average of the input. Zero until trained.
@@ -49,7 +48,7 @@ class ObservedLinear(CheckedLinear):
     def __init__(self,
                  in_features: int,
                  out_features: int,
-                 bias: bool = False,
+                 bias: bool = True,
                  device: Device = None,
                  dtype: Optional[torch.dtype] = None) -> None:
         super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
@@ -96,7 +95,7 @@ class ObservedLinear(CheckedLinear):
                 raise ValueError(f'mask must have one value for each of {len(x)} samples, but got shape '
                                  f'{tuple(mask.shape)}')
             # Counted on the device: selecting the rows would make the host wait for their number.
-            x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1).to(self.observed.dtype)
+            x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1)
         x = x.to(self.observed.dtype)
         sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
         # Chosen on the device: the host need not wait to know whether they are finite.

@@ -7,6 +7,7 @@ from helpers.layers import trained_layer
 from mmengine.runner.checkpoint import load_state_dict
 
 from mmcausal.models import DeconfoundLinear, DeployedClassifier, LogitAdjustedLinear, LWSLinear, NCMLinear, TDELinear
+from mmcausal.models.layers.checked_linear import CheckedLinear
 
 SENTENCE = r'not one of this classifier: weight has shape \({}, 8\) here, but \(6, 8\) in the checkpoint. You can fine-'
 
@@ -87,3 +88,10 @@ def test_it_is_not_deployed():
     load_state_dict(classifier, {'head.fc.weight': torch.zeros(5, 8)})
     with pytest.raises(ValueError, match=r'head.fc.weight has shape \(6, 8\) here, but \(5, 8\) in the checkpoint'):
         DeployedClassifier(classifier)
+
+
+@pytest.mark.parametrize('size', ['in_features', 'out_features'])
+def test_sizes_are_named_and_the_bias_is_that_of_a_linear_layer(size):
+    with pytest.raises(ValueError, match=f'^{size} must be an integer of at least 1, but got 0'):
+        CheckedLinear(**{**dict(in_features=8, out_features=6), size: 0})
+    assert list(CheckedLinear(1, 1).state_dict()) == ['weight', 'bias']

@@ -1,5 +1,6 @@
 """The averages of a layer's input: their values, their counters, and what leaves them alone."""
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from helpers import oracle
 
 from mmcausal import functional
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear, TDELinear
+from mmcausal.models.layers.observed_linear import ObservedLinear, sum_over_ranks
 from mmcausal.models.layers.tde_linear import BATCHES_WITHOUT_UPDATE
 
 
@@ -135,3 +137,32 @@ def test_a_wrong_momentum_moves_nothing(momentum):
     with pytest.raises(ValueError, match=r'momentum must be a number in \[0, 1\), but got'):
         layer.update_direction(momentum)
     assert not layer.mean_feature.any() and layer.num_updates == 0
+
+
+@pytest.mark.parametrize('is_available, is_initialized, ranks, factor', [
+    (True, True, 3, 3), (True, True, 2, 2), (True, True, 1, 1), (True, False, 3, 1), (False, True, 3, 1)])
+def test_sums_of_several_ranks_are_added(monkeypatch, is_available, is_initialized, ranks, factor):
+    calls = []
+    distributed = SimpleNamespace(is_available=lambda: is_available, is_initialized=lambda: is_initialized,
+                                  get_world_size=lambda: ranks,
+                                  all_reduce=lambda tensor: calls.append(tensor.mul_(ranks)))
+    monkeypatch.setattr('mmcausal.models.layers.observed_linear.distributed', distributed)
+    tensor = torch.ones(3)
+    sum_over_ranks(tensor)
+    assert tensor.tolist() == [factor] * 3 and len(calls) == (factor > 1)
+    layer = DeconfoundLinear(8, 6)
+    layer(torch.ones(2, 8))
+    layer.update_direction(0.)
+    assert layer.mean_feature.tolist() == [1] * 8 and len(calls) == 2 * (factor > 1)  # sums and counts of all ranks
+
+
+def test_the_averages_are_saved_and_the_sums_are_not():
+    layer = ObservedLinear(8, 6)  # with a bias, as nn.Linear
+    assert list(layer.state_dict()) == ['weight', 'bias', 'mean_feature', 'mean_cosine', 'num_updates']
+    assert list(TDELinear(8, 6).state_dict()) == ['weight', 'mean_feature', 'mean_cosine', 'num_updates']
+
+
+def test_averages_move_to_the_device_and_keep_their_precision():
+    layer = DeconfoundLinear(8, 6).to(device='meta', dtype=torch.float16)
+    assert layer.weight.dtype == torch.float16 and layer.mean_feature.dtype == layer.observed.dtype == torch.float32
+    assert {buffer.device.type for buffer in layer.buffers()} == {'meta'}

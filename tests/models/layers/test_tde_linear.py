@@ -7,7 +7,7 @@ import torch
 from helpers.layers import trained_layer
 
 from mmcausal import functional
-from mmcausal.models import DeconfoundLinear
+from mmcausal.models import DeconfoundLinear, TDELinear
 from mmcausal.models.layers.tde_linear import BATCHES_WITHOUT_UPDATE
 
 
@@ -131,3 +131,32 @@ def test_updates_without_a_finite_sample_are_not_a_missing_hook():
     layer.update_direction(0.9)
     with pytest.raises(RuntimeError, match='but no batch had finite features alone. alpha=0 gives the total effect'):
         layer.eval()(torch.randn(3, 8))
+
+
+def test_defaults_and_the_authors_initialisation():
+    layer = DeconfoundLinear(64, 100)
+    assert layer.alpha == 0 and layer.bias is None and TDELinear(8, 6).alpha == 0 and TDELinear(8, 6).bias is None
+    with torch.no_grad():
+        layer.weight.zero_()
+    layer.init_weights()
+    assert 0.12 < float(layer.weight.abs().max()) <= 1 / 8  # U(-1/sqrt(D), 1/sqrt(D))
+    with pytest.raises(ValueError, match='^init_length must be a number in'):
+        DeconfoundLinear(8, 6, init_length=-1.)
+
+
+def test_a_layer_that_was_never_trained_warns_of_its_logits_too(recwarn):
+    layer = TDELinear(8, 6).eval()
+    with torch.no_grad():
+        layer.weight.fill_(math.nan)
+    layer(torch.ones(3, 8))
+    layer(torch.ones(2, 8))
+    assert [str(warning.message)[:35] for warning in recwarn] == ['3 of the 3 samples of a batch have ']
+
+
+def test_a_direction_that_no_sample_moves_is_told_in_the_thousandth_batch(recwarn):
+    layer = DeconfoundLinear(8, 6, alpha=1.5)
+    for _ in range(BATCHES_WITHOUT_UPDATE):
+        assert not recwarn.list
+        layer(torch.zeros(0, 8))
+        layer.update_direction(0.9)
+    assert len(recwarn.list) == 1 and 'in 1000 batches no batch had finite features' in str(recwarn.list[0].message)
