@@ -10,7 +10,8 @@ from mmcausal.models.layers.logits import count_meaningless
 @pytest.mark.parametrize('logits, number', [
     ([[0., 1.], [2., 2.]], 0), ([[1., 1.], [2., 2.]], 2), ([[1., 1.]], 1), ([[1., 1., 1.]], 1), ([[1.], [1.]], 0),
     ([[0., math.nan], [0., 1.], [math.inf, 1.], [-math.inf, 0.]], 3), ([[math.nan], [1.]], 1), ([[0., 1.]], 0),
-    ([[0., 0., 1.], [1., 0., 0.]], 0), ([[1., 0., 1.], [2., 0., 2.]], 0), ([[0., 1e-20], [1e-20, 0.]], 2), ([[1e-9, 0.]], 0),
+    ([[0., 0., 1.], [1., 0., 0.]], 0), ([[1., 0., 1.], [2., 0., 2.]], 0),
+    ([[0., 1e-20], [1e-20, 0.]], 2), ([[1e-9, 0.]], 0),
     ([[3e38, 3e38, 0.]], 0), ([[math.nan, math.nan], [3., 3.]], 1),
 ])
 def test_rows_that_are_not_finite_or_all_rows_if_each_is_equal(logits, number):
