@@ -137,6 +137,7 @@ def test_one_class_and_a_traced_layer_warn_of_nothing(recwarn):
 
 
 def test_batches_left_out_of_the_direction_are_counted_and_told_once(recwarn):
+    warnings.simplefilter('always')
     layer = models.DeconfoundLinear(8, 6, alpha=1.)
     for batch in (torch.randn(3, 8) + 1, torch.full((3, 8), math.nan), torch.randn(3, 8) + 1, torch.zeros(0, 8)):
         layer(batch)

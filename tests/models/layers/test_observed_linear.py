@@ -141,7 +141,7 @@ def test_a_wrong_momentum_moves_nothing(momentum):
 
 @pytest.mark.parametrize('is_available, is_initialized, ranks, factor', [
     (True, True, 3, 3), (True, True, 2, 2), (True, True, 1, 1), (True, False, 3, 1), (False, True, 3, 1)])
-def test_sums_of_several_ranks_are_added(monkeypatch, is_available, is_initialized, ranks, factor):
+def test_sums_of_several_processes_are_added(monkeypatch, is_available, is_initialized, ranks, factor):
     calls = []
     distributed = SimpleNamespace(is_available=lambda: is_available, is_initialized=lambda: is_initialized,
                                   get_world_size=lambda: ranks,
