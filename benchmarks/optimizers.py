@@ -59,10 +59,11 @@ def write_config(base: Path, optimizer: str, work_dir: Path) -> Path:
 def train(config: Path, args: argparse.Namespace) -> dict:
     """Train and return the result of compare_methods.py."""
     out = config.with_suffix('.json')
+    options = [f'{key}={value}' for key, value in args.cfg_options.items()]
     subprocess.run([
         sys.executable, ROOT / 'tools' / 'compare_methods.py', config, '--seeds', str(args.seed),
         '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out,
-        '--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())], check=True)
+        *(['--cfg-options', *options] if options else [])], check=True)
     return json.loads(out.read_text(encoding='utf-8'))['rows'][0]['results'][0]
 
 
