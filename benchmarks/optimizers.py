@@ -1,4 +1,4 @@
-"""Compare optimisers on CIFAR-100-LT, for the linear and the de-confounded classifier, by short trainings.
+"""Compare optimisers for the linear and the de-confounded classifier, by short trainings.
 
 Prints, for the test images: the accuracy without TDE and with alpha='auto', which needs no images to choose it; the
 mean cosine of features and head direction; the mean length of the class weights by shot group. Finished trainings in
@@ -24,17 +24,20 @@ from mmcausal.analysis import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
+CIFAR = ROOT / 'configs' / 'cifar100_lt'
 OPTIMIZERS: Dict[str, Dict[str, Any]] = {
     'sgd': {},  # of the config
     'adamw': dict(type='AdamW', lr=1e-3, weight_decay=0.05),
     'adam': dict(type='Adam', lr=1e-3, weight_decay=5e-4),
+    'adam_lr_of_sgd': dict(type='Adam', lr=0.1, weight_decay=5e-4),
 }
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--optimizers', choices=list(OPTIMIZERS), nargs='+', default=list(OPTIMIZERS))
-    parser.add_argument('--methods', nargs='+', default=['linear', 'deconfound'])
+    parser.add_argument('--configs', type=Path, nargs='+',
+                        default=[CIFAR / 'linear_r32_ir100.py', CIFAR / 'deconfound_r32_ir100.py'])
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--epochs', type=int, default=10)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/optimizers'))
@@ -43,12 +46,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_config(method: str, optimizer: str, work_dir: Path) -> Path:
-    """Write a config of CIFAR-100-LT with another optimiser."""
-    lines = [f"_base_ = {str(ROOT / 'configs' / 'cifar100_lt' / f'{method}_r32_ir100.py')!r}"]
+def write_config(base: Path, optimizer: str, work_dir: Path) -> Path:
+    """Write a config with another optimiser."""
+    lines = [f'_base_ = {str(base.resolve())!r}']
     if OPTIMIZERS[optimizer]:
         lines.append(f'optim_wrapper = dict(optimizer=dict(_delete_=True, **{OPTIMIZERS[optimizer]!r}))')
-    config = work_dir / f'{method}_{optimizer}.py'
+    config = work_dir / f'{base.stem}_{optimizer}.py'
     config.write_text('\n'.join([*lines, '']), encoding='utf-8')
     return config
 
@@ -56,10 +59,11 @@ def write_config(method: str, optimizer: str, work_dir: Path) -> Path:
 def train(config: Path, args: argparse.Namespace) -> dict:
     """Train and return the result of compare_methods.py."""
     out = config.with_suffix('.json')
+    options = [f'{key}={value}' for key, value in args.cfg_options.items()]
     subprocess.run([
         sys.executable, ROOT / 'tools' / 'compare_methods.py', config, '--seeds', str(args.seed),
         '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out,
-        '--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())], check=True)
+        *(['--cfg-options', *options] if options else [])], check=True)
     return json.loads(out.read_text(encoding='utf-8'))['rows'][0]['results'][0]
 
 
@@ -83,14 +87,14 @@ def main() -> None:
     args.work_dir.mkdir(parents=True, exist_ok=True)
     rows = []
     for optimizer in args.optimizers:
-        for method in args.methods:
-            config = write_config(method, optimizer, args.work_dir)
+        for base in args.configs:
+            config = write_config(base, optimizer, args.work_dir)
             training = train(config, args)
             checkpoint = args.work_dir / training['run'] / f'epoch_{args.epochs}.pth'
-            rows.append(dict(optimizer=optimizer, settings=OPTIMIZERS[optimizer], method=method, training=training,
+            rows.append(dict(optimizer=optimizer, settings=OPTIMIZERS[optimizer], config=base.stem, training=training,
                              **measure(config, checkpoint, args.cfg_options)))
             accuracies = ', '.join(f'{p["overall"]:.1f} (alpha {p["alpha"]:.2f})' for p in rows[-1]['accuracy'])
-            print(f'{method} by {optimizer}: {accuracies}; cosine {rows[-1]["cosine"]:.2f}, weight lengths '
+            print(f'{base.stem} by {optimizer}: {accuracies}; cosine {rows[-1]["cosine"]:.2f}, weight lengths '
                   + ', '.join(f'{name} {value:.2f}' for name, value in rows[-1]['weight_length'].items()), flush=True)
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seed=args.seed, rows=rows), indent=1),

@@ -103,7 +103,7 @@ class ExactResumeHook(Hook):
             self._resume(runner)
 
     def _resume(self, runner: Runner) -> None:
-        sampler = runner.train_dataloader.batch_sampler.sampler
+        sampler = getattr(runner.train_dataloader.batch_sampler, 'sampler', None)
         if self._drawn_seed != runner.seed and getattr(sampler, 'seed', None) == self._drawn_seed:
             sampler.seed = runner.seed  # built before the checkpoint was read
         if self._accumulated:

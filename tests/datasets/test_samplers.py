@@ -120,3 +120,11 @@ def test_bad_data():
         build('ClassPowerSampler', power='0')
     with pytest.raises(ValueError, match='max_epochs must be'):
         build('ProgressivelyBalancedSampler', max_epochs=0)
+
+
+@pytest.mark.parametrize('name', ['ClassPowerSampler', 'TwoBranchSampler'])
+def test_another_seed_is_that_of_a_new_sampler(name):
+    sampler, other = build(name), DATA_SAMPLERS.build(dict(type=f'mmcausal.{name}', dataset=Labelled(), seed=3))
+    assert sampler.seed == 0 and other.seed == 3
+    sampler.seed = 3
+    assert list(sampler) == list(other) != list(build(name))
