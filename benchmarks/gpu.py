@@ -21,6 +21,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, distributed, nn
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 from mmcausal.models.layers import DeconfoundLinear, DetectionDeconfoundLinear, TDELinear
 from mmcausal.registry import MODELS
 
@@ -205,7 +207,9 @@ def main() -> None:
     parser.add_argument('--checks', nargs='+', choices=CHECKS, default=list(CHECKS))
     parser.add_argument('--tolerance', type=float, default=1e-4, help='largest relative difference; default 1e-4')
     parser.add_argument('--out', type=Path, help='JSON file for the results')
+    add_overwrite_argument(parser)
     args = parser.parse_args()
+    check_outputs(parser, args, args.out)
     if not torch.cuda.is_available():
         parser.error('needs a GPU, but PyTorch finds none')
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -218,7 +222,7 @@ def main() -> None:
         raise SystemExit(f'GPU and CPU must agree to {args.tolerance}, but differ by {max(differences):.1e}')
     if args.out:
         content = dict(provenance(), gpu=torch.cuda.get_device_name(), results=results)
-        args.out.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        write_text(args.out, json.dumps(content, indent=1))
 
 
 if __name__ == '__main__':

@@ -21,7 +21,9 @@ CONFIGS = ROOT / 'configs'
 DIGITS = CONFIGS / 'digits_lt'
 ESTIMATE = ROOT / 'tools' / 'analysis' / 'estimate_direction.py'
 IDENTITY = dict(checkpoint='none')
-NUM_IMAGES, CHANNELS, BATCH, NUM_PROPOSALS, EPOCHS = 2000, 512, 10, 60, 3
+NUM_IMAGES, CHANNELS, BATCH, NUM_PROPOSALS = 2000, 512, 10, 60
+# Enough that most of the time goes into epochs, not into building the data
+CLASSIFIER_EPOCHS, DETECTOR_EPOCHS = 16, 4
 DONE = multiprocessing.Value('i', 0, lock=False)  # what a process has finished, which a kill must not take away
 
 
@@ -119,10 +121,10 @@ class SeedAndCount(Hook):
         DONE.value = runner.epoch + 1
 
 
-def train(cfg: Config, folder: Path) -> None:
+def train(cfg: Config, folder: Path, epochs: int) -> None:
     cfg.work_dir, cfg.experiment_name = str(folder), f'{folder.name}_{time.time_ns()}'
     cfg.resume, cfg.randomness = True, dict(seed=0)
-    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = EPOCHS, 100
+    cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval = epochs, 100
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     runner = Runner.from_cfg(cfg)
@@ -131,11 +133,11 @@ def train(cfg: Config, folder: Path) -> None:
 
 
 def train_linear(folder: Path) -> None:
-    train(Config.fromfile(DIGITS / 'linear_small_ir100.py'), folder)
+    train(Config.fromfile(DIGITS / 'linear_small_ir100.py'), folder, CLASSIFIER_EPOCHS)
 
 
 def train_classifier(folder: Path) -> None:
-    train(Config.fromfile(DIGITS / 'deconfound_small_ir100.py'), folder)
+    train(Config.fromfile(DIGITS / 'deconfound_small_ir100.py'), folder, CLASSIFIER_EPOCHS)
 
 
 def train_detector(folder: Path) -> None:
@@ -147,7 +149,7 @@ def train_detector(folder: Path) -> None:
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.ann_file = f'{data}/annotations/shapes_val.json'
     cfg.train_dataloader.dataset.indices = 4
-    train(cfg, folder)
+    train(cfg, folder, DETECTOR_EPOCHS)
 
 
 def kept_epochs(folder: Path) -> int:
@@ -155,14 +157,13 @@ def kept_epochs(folder: Path) -> int:
     for path in folder.glob('*.pth'):
         torch.load(path, weights_only=False)
     repair_last_checkpoint(folder, 'epoch_{}.pth')
-    last = folder / 'last_checkpoint'
-    if not last.exists():
+    if not (folder / 'last_checkpoint').exists():
         return 0
-    return torch.load(last.read_text(encoding='utf-8'), weights_only=False)['meta']['epoch']
+    return torch.load(last_epoch(folder), weights_only=False)['meta']['epoch']
 
 
 def last_epoch(folder: Path) -> Path:
-    return folder / f'epoch_{EPOCHS}.pth'
+    return Path((folder / 'last_checkpoint').read_text(encoding='utf-8'))
 
 
 def last_weights(folder: Path) -> List[torch.Tensor]:

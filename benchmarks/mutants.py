@@ -12,7 +12,6 @@ import argparse
 import ast
 import json
 import os
-import platform
 import signal
 import sys
 import time
@@ -24,6 +23,9 @@ from typing import Dict, Iterator, List, Optional
 import pytest
 from hypothesis import settings
 from mutations import mutants
+
+from mmcausal.analysis import provenance
+from mmcausal.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = 'mmcausal/models/layers'
@@ -178,8 +180,8 @@ def main() -> None:
         results[path] = judge.result
         print(f'{path}: {judge.result["killed"]} killed, {judge.result["timed out"]} timed out, '
               f'{judge.result["survived"]} survived in {time.monotonic() - start:.0f} s', flush=True)
-        results['versions'] = dict(python=platform.python_version(), torch=import_module('torch').__version__)
-        args.out.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+        results['source'] = provenance()
+        write_text(args.out, json.dumps(results, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -22,6 +22,8 @@ from mmcausal.analysis import (
     shot_metric,
     sweep_alpha,
 )
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR = ROOT / 'configs' / 'cifar100_lt'
@@ -42,8 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--epochs', type=int, default=10)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/optimizers'))
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results')
+    add_overwrite_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the configs')
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 def write_config(base: Path, optimizer: str, work_dir: Path) -> Path:
@@ -52,7 +57,7 @@ def write_config(base: Path, optimizer: str, work_dir: Path) -> Path:
     if OPTIMIZERS[optimizer]:
         lines.append(f'optim_wrapper = dict(optimizer=dict(_delete_=True, **{OPTIMIZERS[optimizer]!r}))')
     config = work_dir / f'{base.stem}_{optimizer}.py'
-    config.write_text('\n'.join([*lines, '']), encoding='utf-8')
+    write_text(config, '\n'.join([*lines, '']))
     return config
 
 
@@ -62,7 +67,7 @@ def train(config: Path, args: argparse.Namespace) -> dict:
     options = [f'{key}={value}' for key, value in args.cfg_options.items()]
     subprocess.run([
         sys.executable, ROOT / 'tools' / 'compare_methods.py', config, '--seeds', str(args.seed),
-        '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out,
+        '--epochs', str(args.epochs), '--work-dir', args.work_dir, '--out', out, '--overwrite',
         *(['--cfg-options', *options] if options else [])], check=True)
     return json.loads(out.read_text(encoding='utf-8'))['rows'][0]['results'][0]
 
@@ -96,9 +101,8 @@ def main() -> None:
             accuracies = ', '.join(f'{p["overall"]:.1f} (alpha {p["alpha"]:.2f})' for p in rows[-1]['accuracy'])
             print(f'{base.stem} by {optimizer}: {accuracies}; cosine {rows[-1]["cosine"]:.2f}, weight lengths '
                   + ', '.join(f'{name} {value:.2f}' for name, value in rows[-1]['weight_length'].items()), flush=True)
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(dict(provenance(), epochs=args.epochs, seed=args.seed, rows=rows), indent=1),
-                                encoding='utf-8')
+            content = dict(provenance(), epochs=args.epochs, seed=args.seed, rows=rows)
+            write_text(args.out, json.dumps(content, indent=1))
 
 
 if __name__ == '__main__':

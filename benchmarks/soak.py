@@ -19,6 +19,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
 
 COLUMNS = ('minutes', 'rss_mb', 'total_mb', 'descriptors')
 Sample = Tuple[float, float, float, int]
@@ -34,8 +36,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, default=1, help='time between two samples')
     parser.add_argument('--work-dir', type=Path, required=True, help='a new folder')
     parser.add_argument('--out', type=Path, required=True, help='JSON file for the results, written after each round')
+    add_overwrite_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    return args
 
 
 class Sampler(Thread):
@@ -146,7 +151,7 @@ def main() -> None:
         result = dict(source, rounds=len(rounds), steps=counter.steps, columns=COLUMNS,
                       slopes=slopes(rounds, args.warm_up) if len(rounds) > 3 else None,
                       highest_of_rounds=rounded(rounds), samples=rounded(sampler.samples))
-        args.out.write_text(json.dumps(result), encoding='utf-8')
+        write_text(args.out, json.dumps(result))
     sampler.stopped.set()
     print('soak:', json.dumps(result['slopes'], indent=1))
 
