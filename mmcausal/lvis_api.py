@@ -15,10 +15,12 @@ class _NumpyWithFloat:
         return getattr(np, name)
 
 
-def _with_annotations(load_json: Callable[[object, str], object]) -> Callable[[object, str], object]:
+def _with_annotations(load_json: Callable[[object, str], object], results: type) -> Callable[[object, str], object]:
 
     @functools.wraps(load_json)
     def load(self: object, path: str) -> object:
+        if isinstance(self, results):  # they are a list
+            return load_json(self, path)
         demand = f'ann_file must be an LVIS annotation file, but {path}'
         try:
             dataset = load_json(self, path)
@@ -39,4 +41,4 @@ def repair_lvis_api() -> None:
     if isinstance(lvis.eval.np, _NumpyWithFloat):
         return
     lvis.eval.np = _NumpyWithFloat()
-    lvis.LVIS._load_json = _with_annotations(lvis.LVIS._load_json)
+    lvis.LVIS._load_json = _with_annotations(lvis.LVIS._load_json, lvis.LVISResults)

@@ -67,7 +67,8 @@ def text_files(path):
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Call):
             method, function = getattr(node.func, 'attr', ''), getattr(node.func, 'id', '')
-            is_binary = any('b' in str(getattr(argument, 'value', '')) for argument in node.args[1:2])
+            is_os = getattr(getattr(node.func, 'value', None), 'id', '') == 'os'  # its files have bytes
+            is_binary = is_os or any('b' in str(getattr(argument, 'value', '')) for argument in node.args[1:2])
             if method in ('read_text', 'write_text') or ('open' in (method, function) and not is_binary):
                 yield f'{path.name}:{node.lineno}', 'encoding' in {keyword.arg for keyword in node.keywords}
 

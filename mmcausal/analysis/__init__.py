@@ -25,7 +25,6 @@ from mmcausal.analysis.sweeps import (
     sweep_corrections,
 )
 from mmcausal.analysis.trained import (
-    UsesTestImagesError,
     auto_alphas,
     build_split,
     build_split_without_test_images,
@@ -42,7 +41,7 @@ from mmcausal.analysis.trained import (
 )
 
 __all__ = [
-    'Correction', 'FeatureStore', 'UsesTestImagesError', 'alphas_in', 'auto_alphas', 'build_split',
+    'Correction', 'FeatureStore', 'alphas_in', 'auto_alphas', 'build_split',
     'build_split_without_test_images', 'check_config_name', 'check_correction', 'check_identity', 'check_names',
     'collect_features', 'commit', 'complete_features', 'configured_alphas', 'features_folder', 'hash_config',
     'hash_dataset', 'hash_file', 'identity_of', 'image_keys', 'iterate_features', 'iterate_probs',

@@ -104,7 +104,7 @@ class ExactResumeHook(Hook):
 
     def _resume(self, runner: Runner) -> None:
         sampler = getattr(runner.train_dataloader.batch_sampler, 'sampler', None)
-        if self._drawn_seed != runner.seed and getattr(sampler, 'seed', None) == self._drawn_seed:
+        if sampler is not None and getattr(sampler, 'seed', None) == self._drawn_seed != runner.seed:
             sampler.seed = runner.seed  # built before the checkpoint was read
         if self._accumulated:
             restore(unwrap(runner.model), self._accumulated)

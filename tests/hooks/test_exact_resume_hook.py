@@ -172,7 +172,8 @@ def test_several_optimizers_are_refused(tmp_path):
 def accumulate_on_a_rank(rank, folder):
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     model = torch.nn.ModuleDict(dict(a=torch.nn.Linear(2, 1), b=torch.nn.Linear(2, 1), fc=DeconfoundLinear(2, 2)))
-    model['a' if rank else 'b'](torch.full((1, 2), rank + 1.)).sum().backward()
+    for parameter in model['a' if rank else 'b'].parameters():  # each rank uses other parameters
+        parameter.grad = torch.full_like(parameter, rank + 1)
     model.fc.observed += rank
     torch.save(accumulated(model), folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()

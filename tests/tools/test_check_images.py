@@ -54,10 +54,10 @@ def test_missing_empty_and_cut_images_are_named(check_images, tmp_path):
 
 def test_every_split_is_looked_at_where_lists_are_wrong(check_images, tmp_path):
     (tmp_path / 'ImageNet_LT_val.txt').unlink()
-    status, output = check_images('train_dataloader.dataset.num_images=7', 'test_dataloader.dataset.md5=abc')
+    status, output = check_images('train_dataloader.dataset.num_images=7', f'test_dataloader.dataset.md5={"a" * 32}')
     assert status == 1 and 'train: ' in output and 'ImageNet_LT_train.txt must have 7 images, but got ' in output
     assert 'val: the list of images ' in output and 'ImageNet_LT_val.txt is missing' in output
-    assert 'test: ' in output and 'ImageNet_LT_test.txt must have the md5 sum abc, but got ' in output
+    assert 'test: ' in output and 'ImageNet_LT_test.txt must have the md5 sum aaaa' in output
     assert output.count('its images were not checked') == 3
 
 

@@ -11,7 +11,6 @@ from mmengine.runner import Runner
 from mmcausal.analysis import (
     Correction,
     FeatureStore,
-    UsesTestImagesError,
     alphas_in,
     build_split,
     build_split_without_test_images,
@@ -27,6 +26,7 @@ from mmcausal.analysis import (
     shot_metric,
     write_alpha_config,
 )
+from mmcausal.analysis.trained import UsesTestImagesError
 from mmcausal.checks import check_number
 from mmcausal.commands import (
     add_options_argument,

@@ -114,8 +114,8 @@ def check_fit(args: argparse.Namespace, state: Dict[str, Tensor], model: nn.Modu
     saved = {**shapes_of(state, suffix='fc_cls.weight'),
              **{name: tuple(state[name].shape) for name in own if name in state}}
     check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, saved))
-    check_checkpoint(args.config, missing_parameters(model, state), OTHER_NETWORK, args.checkpoint)
     check_finite({name: state[name] for name in own})
+    check_checkpoint(args.config, missing_parameters(model, state), OTHER_NETWORK, args.checkpoint)
 
 
 def update_all(layers: Dict[str, TDELinear], momentum: float) -> None:
