@@ -30,8 +30,8 @@ def problems(draw, kinds=KINDS):
     num_heads, per_head = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     x, weight, mean = draw(tensors(draw(st.integers(0, 3)), draw(st.integers(1, 3)), None,
                                    columns=num_heads * per_head))
-    return x, weight, mean, dict(num_heads=num_heads, tau=draw(st.floats(0.01, 50)), gamma=draw(st.floats(0, 2)),
-                                 normalizer=draw(kinds))
+    return x, weight, mean, dict(num_heads=num_heads, tau=draw(st.floats(0.01, 50)),
+                                 gamma=draw(st.just(0.) | st.floats(1e-6, 2)), normalizer=draw(kinds))
 
 
 def close(actual, expected):

@@ -135,6 +135,7 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
                  groups: Optional[Groups] = None,
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.iou_thrs = np.atleast_1d(self.iou_thrs)  # NumPy >= 2.1 refuses how pycocotools compares a list
         if train_ann_file is not None and class_counts is not None:
             raise ValueError('train_ann_file must not be given with class_counts, because it has counts of its own, '
                              f'but got {train_ann_file!r} and {class_counts!r}')

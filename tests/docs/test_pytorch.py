@@ -17,7 +17,9 @@ PYTORCH = ('torch', 'setuptools')  # torch 2.1 imports pkg_resources without req
 HOSTS_OF = dict(DeconfoundHead='mmpretrain', HeadDirectionHook='mmengine', TDECascadeRoIHead='mmdet', EQLV2Loss='mmdet',
                 LongTailedCIFAR100='mmengine', ClassMeansLoop='mmengine', CPUAmpOptimWrapper='mmengine',
                 FeatureStore='mmengine', LVISMetric='mmengine')
-CLASSIFICATION = (*PYTORCH, 'torchvision', 'mmpretrain', 'mmengine', 'scikit-learn')
+# Of the stack that is installed: a distribution that is not there is left out
+CLASSIFICATION = (*PYTORCH, 'torchvision', 'mmpretrain', 'onedl-mmpretrain', 'mmengine', 'onedl-mmengine',
+                  'scikit-learn')
 
 
 def closure(names):
