@@ -6,13 +6,15 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional, TypeVar
 
 from mmengine.config import DictAction
 
-from mmcausal.checks import check_integer
+from mmcausal.checks import check_integer, check_number
 from mmcausal.files import check_output, is_same_file
 from mmcausal.models.layers import Alpha, check_alpha
+
+_Value = TypeVar('_Value')
 
 
 def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
@@ -50,28 +52,36 @@ def _leaves(value: object) -> List[str]:
     return [value] if isinstance(value, (str, Path)) else []  # type: ignore[list-item]
 
 
+def _parser(parse: Callable[[str], _Value], demand: str) -> Callable[[str], _Value]:
+    """Return ``parse`` for argparse: where it raises ``ValueError``, the message names the demand and the text."""
+
+    def parse_argument(text: str) -> _Value:
+        try:
+            return parse(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'must be {demand}, but got {text}') from None
+
+    return parse_argument
+
+
 def alpha_argument(text: str) -> Alpha:
     """Parse ``'auto'`` or a number that is not negative.
 
     Raises:
         argparse.ArgumentTypeError: Another text.
     """
-    try:
-        return check_alpha(text if text == 'auto' else float(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be 'auto' or a number in [0, inf), but got {text}") from None
+    return _parser(lambda value: check_alpha(value if value == 'auto' else float(value)),
+                   "'auto' or a number in [0, inf)")(text)
 
 
 def integer_argument(low: int) -> Callable[[str], int]:
     """Return the parser of an integer of at least ``low``."""
+    return _parser(lambda text: check_integer('value', int(text), low), f'an integer of at least {low}')
 
-    def parse(text: str) -> int:
-        try:
-            return check_integer('value', int(text), low)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f'must be an integer of at least {low}, but got {text}') from None
 
-    return parse
+def number_argument(interval: str) -> Callable[[str], float]:
+    """Return the parser of a number in ``interval``, see :func:`mmcausal.checks.check_number`."""
+    return _parser(lambda text: check_number('value', float(text), interval), f'a number in {interval}')
 
 
 def file_argument(text: str) -> str:

@@ -125,6 +125,7 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
         In a config: ``val_evaluator = dict(type='mmcausal.CocoMetric', metric=['bbox', 'segm'],
         ann_file='data/own/val.json', train_ann_file='data/own/train.json')``
     """
+    iou_thrs: np.ndarray
 
     def __init__(self,
                  *args: Any,

@@ -3,7 +3,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, Dict, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
@@ -27,7 +27,6 @@ from mmcausal.analysis import (
     write_alpha_config,
 )
 from mmcausal.analysis.trained import UsesTestImagesError
-from mmcausal.checks import check_number
 from mmcausal.commands import (
     add_options_argument,
     add_overwrite_argument,
@@ -43,18 +42,6 @@ from mmcausal.text import display_width, shorten
 
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # reported by ShotAccuracy, unless the groups have own names
 NO_ACCURACIES = (*Correction._fields, 'normalizer', 'entropy', 'classwise')  # in the points of a sweep
-
-
-def number_argument(interval: str) -> Callable[[str], float]:
-    """Return the parser of a number in ``interval``, see :func:`mmcausal.checks.check_number`."""
-
-    def parse(text: str) -> float:
-        try:
-            return check_number('value', float(text), interval)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f'must be a number in {interval}, but got {text}') from None
-
-    return parse
 
 
 def config_name_argument(text: str) -> Path:

@@ -24,7 +24,6 @@ from arguments import (
     check_choice_of_alpha,
     classifier_from,
     dataset_to_choose_by,
-    number_argument,
     print_points,
     selecting_metric,
     stored_features,
@@ -40,7 +39,7 @@ from mmcausal.analysis import (
     sweep_corrections,
 )
 from mmcausal.class_prior import check_class_counts
-from mmcausal.commands import check_outputs, plain_errors
+from mmcausal.commands import check_outputs, number_argument, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.files import write_text
