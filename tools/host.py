@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import sys
+import sysconfig
 import traceback
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Iterator, List
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS
 
+import mmcausal
 from mmcausal.checkpoint_files import safe_checkpoints
+from mmcausal.checks import did_you_mean
 from mmcausal.commands import add_options_argument, error_text
 from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
@@ -21,8 +25,12 @@ from mmcausal.encoding import use_utf8
 HOSTS = ('mmpretrain', 'mmdet')
 # Errors about the input, by the module that raises them: this package, the script, the Runner, or parts for configs
 ON_PURPOSE = (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError)
-ABOUT_INPUT = {'mmcausal': ON_PURPOSE, '__main__': ON_PURPOSE, 'mmengine.runner.runner': ON_PURPOSE,
-               'mmengine.registry': Exception, 'mmengine.config': Exception}
+ABOUT_INPUT = {'mmcausal': ON_PURPOSE, __name__: ON_PURPOSE, '__main__': ON_PURPOSE,
+               'mmengine.runner.runner': ON_PURPOSE, 'mmengine.registry': Exception, 'mmengine.config': Exception}
+# Code that its user did not write, and methods of loops that run the network
+INSTALLED = ('<', *map(sysconfig.get_path, ('stdlib', 'purelib', 'platlib')),
+             *(str(Path(file).resolve().parent) for file in (__file__, mmcausal.__file__)))
+STEPS = ('run_epoch', 'run_iter')
 UNKNOWN_SETTING = re.compile(r'__init__\(\) (got an unexpected keyword|missing \d+ required)')
 
 
@@ -45,9 +53,13 @@ def errors_about_input() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_about_input(error):
+        if is_about_input(error):
+            sys.exit(error_text(error))
+        if not is_before_first_step(error):
             raise
-        sys.exit(error_text(error))
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        sys.exit(f'{" ".join(sys.argv)} cannot be built from its config: {type(error).__name__}: {error} '
+                 f'({place.filename}, line {place.lineno})')
 
 
 def is_about_input(error: Exception) -> bool:
@@ -59,6 +71,12 @@ def is_about_input(error: Exception) -> bool:
     return any(raised_in.startswith(module) and isinstance(error, kinds) for module, kinds in ABOUT_INPUT.items())
 
 
+def is_before_first_step(error: Exception) -> bool:
+    """Return whether installed packages alone failed, while they built what the config asks for."""
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return all(code.co_filename.startswith(INSTALLED) and code.co_name not in STEPS for code in codes)
+
+
 def _run_host_script(name: str) -> None:
     config = next((argument for argument in sys.argv[1:] if argument.endswith('.py')), None)
     if config is None:
@@ -68,8 +86,8 @@ def _run_host_script(name: str) -> None:
         scope = next(filter(find_spec, HOSTS), HOSTS[0])
         runpy.run_path(str(host_script(sys.argv[0], scope, name)), run_name='__main__')
         return
-    check_options(sys.argv[1:])
-    cfg = read_config(config, needs=['model'])
+    cfg = read_config(config, options(sys.argv[1:]), needs=['model'])
+    check_optimizer(cfg)
     script = host_script(config, cfg.get('default_scope', 'mmengine'), name)
     is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
     if is_cpu_rank:
@@ -82,11 +100,22 @@ def _run_host_script(name: str) -> None:
             torch.distributed.destroy_process_group()  # its threads may abort a process that ends with them
 
 
-def check_options(arguments: List[str]) -> None:
-    """End with the usage if ``--cfg-options`` are not ``KEY=VALUE``."""
+def options(arguments: List[str]) -> dict:
+    """Return the changes of ``--cfg-options``; end with the usage if they are not ``KEY=VALUE``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     add_options_argument(parser)
-    parser.parse_known_args(arguments)
+    return parser.parse_known_args(arguments)[0].cfg_options
+
+
+def check_optimizer(cfg: Config) -> None:
+    """Raise ``ValueError`` for an unknown optimiser: MMEngine's own error has no name in it."""
+    part: object = cfg
+    for key in ('optim_wrapper', 'optimizer', 'type'):
+        part = part.get(key) if isinstance(part, (dict, Config)) else None
+    with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        if isinstance(part, str) and registry.get(part) is None:
+            raise ValueError(f'optim_wrapper.optimizer.type must be an optimizer of MMEngine or of {registry.scope}, '
+                             f'but got {part!r}' + did_you_mean(part, {*registry.module_dict, *OPTIMIZERS.module_dict}))
 
 
 def host_script(user: str, scope: str, name: str) -> Path:

@@ -182,6 +182,19 @@ train.py config.py --resume truncated.pth | truncated.pth must be a checkpoint, 
 train.py config.py --resume good.pth | must go on (resume) from a checkpoint of its own, but good.pth has weights alone
 train.py config.py --cfg-options load_from=nowhere.pth | nowhere.pth must be a checkpoint, but is missing
 train.py config.py --cfg-options train_dataloader.dataset.type=LongTailedDigit | LongTailedDigit
+train.py config.py --cfg-options train_dataloader=3 | train_dataloader=3 cannot be built from its config: TypeError: obj
+train.py config.py --cfg-options train_dataloader.batch_size=x | should be a positive integer value, but got batch_size=x
+train.py config.py --cfg-options train_dataloader.collate_fn.type=foo | cannot be built from its config: TypeError: the
+train.py config.py --cfg-options train_dataloader.dataset.pipeline=Foo | cannot be built from its config: TypeError:
+train.py config.py --cfg-options train_cfg.max_epochs=x | cannot be built from its config: ValueError: invalid literal f
+train.py config.py --cfg-options optim_wrapper.optimizer.type=SGDD | but got 'SGDD'; did you mean 'SGD'?
+train.py config.py --cfg-options optim_wrapper.optimizer.type=LAMBDA | must be an optimizer of MMEngine or of mmpretrain
+train.py config.py --cfg-options optim_wrapper.optimizer=3 | cannot be built from its config: AttributeError: 'int' obje
+train.py config.py --cfg-options optim_wrapper=SGD | cannot be built from its config: TypeError: optimizer wrapper shoul
+train.py config.py --cfg-options optim_wrapper.paramwise_cfg=3 | paramwise_cfg should be None or a dict, but got
+train.py config.py --cfg-options custom_hooks=3 | cannot be built from its config: TypeError: 'int' object is not iter
+train.py config.py --cfg-options visualizer.vis_backends=tensorboard | cannot be built from its config: TypeError: vis_b
+train.py config.py --cfg-options param_scheduler.0.type=Foo | param_scheduler
 '''
 STORES = '''
 json | store_json/identity.json is damaged: Expecting property name
@@ -246,6 +259,17 @@ def test_scripts_print_their_usage(command, words):
     script, *arguments = command.format(config=ROOT / 'configs/digits_lt/linear_small_ir100.py').split()
     output = run('bash', ROOT / 'tools' / script, *arguments, status=2)
     assert words in output and 'usage: ' in output and 'Traceback' not in output
+
+
+def test_a_fault_in_code_of_the_user_keeps_its_traceback(folder, monkeypatch):
+    (folder / 'own_part.py').write_text('from mmengine.registry import HOOKS\n\n\n@HOOKS.register_module()\n'
+                                        'class OwnHook:\n\n    def __init__(self):\n        len(3)\n')
+    (folder / 'config_own.py').write_text("_base_ = './config.py'\ncustom_imports = dict(imports=['own_part'])\n"
+                                          "custom_hooks = [dict(type='mmengine.OwnHook')]\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(TypeError, match='has no len'):
+        call('train.py', 'config_own.py')
 
 
 def test_the_good_files_are_good(folder, monkeypatch):
