@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from mmcausal import functional
 from mmcausal.hooks import ClassPriorHook
 from mmcausal.models import EuclideanNCMLinear, LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
+from mmcausal.models.layers import decoupled_linears
 
 
 def test_learnable_weight_scaling_trains_one_factor_a_class(stage_one, tmp_path):
@@ -98,3 +99,75 @@ def test_exponent_and_tau_are_checked(layer):
     argument = 'exponent' if layer is TauNormLinear else 'tau'
     with pytest.raises(ValueError, match=f'{argument} must be a number'):
         layer(4, 3, **{argument: -0.1})
+
+
+def test_a_class_weight_of_zero_has_zero_logits():
+    layer = TauNormLinear(4, 3)
+    with torch.no_grad():
+        layer.weight[1] = 0
+    logits = layer.eval()(torch.randn(2, 4))
+    assert logits.isfinite().all() and (logits[:, 1] == 0).all()
+
+
+def test_weight_scaling_needs_the_weights_of_stage_one():
+    layer = LWSLinear(4, 3)
+    with pytest.raises(RuntimeError, match='set load_from'):
+        layer(torch.randn(2, 4))
+    assert (layer.bias == 0).all()
+    with torch.no_grad():
+        layer.weight.fill_(9)
+    layer.init_weights()
+    assert (layer.weight.abs() <= 4**-0.5).all()
+    layer.load_state_dict({'scale': torch.ones(3)}, strict=False)  # not the weights to scale
+    with pytest.raises(RuntimeError, match='set load_from'):
+        layer(torch.randn(2, 4))
+
+
+def test_class_means_of_half_precision_features():
+    layer, x = NCMLinear(4, 3), torch.randn(6, 4, requires_grad=True)
+    layer.add_samples(x.bfloat16(), torch.arange(6) % 3)
+    assert not layer.sums.requires_grad  # or the graphs of all images would be kept
+    layer.set_means()
+    torch.testing.assert_close(layer.weight, (x[:3] + x[3:]).bfloat16().float() / 2, rtol=1e-2, atol=1e-2)
+    assert set(layer.state_dict()) == {'weight', 'has_means', 'mean_feature', 'mean_cosine', 'num_updates'}
+    loaded = NCMLinear(4, 3)
+    loaded.load_state_dict(layer.state_dict())
+    assert torch.equal(loaded.eval()(x), layer.eval()(x))
+    loaded.load_state_dict(NCMLinear(4, 3).state_dict())  # knows no means any more
+    with pytest.raises(RuntimeError, match='has no class means'):
+        loaded(x)
+
+
+def test_class_means_are_those_of_all_ranks(monkeypatch):
+    """With every sum twice as large, as from two ranks with the same images, the means stay."""
+    layer, x = NCMLinear(4, 3), torch.randn(6, 4)
+    layer.add_samples(x, torch.arange(6) % 3)
+    summed = []
+    monkeypatch.setattr(decoupled_linears, 'sum_over_ranks', lambda tensor: summed.append(tensor.mul_(2)))
+    layer.set_means()
+    assert [tuple(tensor.shape) for tensor in summed] == [(3, 4), (3, )]
+    torch.testing.assert_close(layer.weight, (x[:3] + x[3:]) / 2)
+
+
+def test_class_means_that_are_not_finite_are_refused():
+    layer, x = NCMLinear(4, 3), torch.randn(3, 4)
+    x[1, 2] = float('inf')
+    layer.add_samples(x, torch.arange(3))
+    with pytest.raises(ValueError, match='but 1 of 3 classes have features that are nan or infinite, e.g. class 1'):
+        layer.set_means()
+
+
+def test_a_classifier_without_bias_is_adjusted():
+    layer, x = LogitAdjustedLinear(4, 2, bias=False), torch.randn(3, 4)
+    layer.set_class_counts([3, 1])
+    torch.testing.assert_close(layer.eval()(x), F.linear(x, layer.weight) - torch.tensor([3 / 4, 1 / 4]).log())
+
+
+def test_defaults():
+    assert NCMLinear(4, 3).tau == EuclideanNCMLinear(4, 3).tau == 16
+    assert LogitAdjustedLinear(4, 3).tau == 1 and LogitAdjustedLinear(4, 3).bias is not None
+    for layer in (NCMLinear, LogitAdjustedLinear):
+        with pytest.raises(ValueError, match='^tau must be a number'):
+            layer(4, 3, tau=-1)
+    with pytest.raises(ValueError, match='^exponent must be a number'):
+        TauNormLinear(4, 3, exponent=2)
