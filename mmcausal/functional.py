@@ -24,7 +24,7 @@ import contextlib
 import functools
 import inspect
 import math
-from typing import Any, Callable, ContextManager, Dict, NamedTuple, Tuple, TypeVar, cast
+from typing import Any, Callable, ContextManager, Dict, NamedTuple, Optional, Tuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -47,21 +47,20 @@ def _length(v: Tensor) -> Tensor:
 
 
 class Normalizer(NamedTuple):
-    """Normaliser N(x, w) = feature(x) * weight(w, gamma) of one head.
+    """Normaliser N(x, w) = feature(|x|) * weight(|w|, gamma) of one head, a function of the lengths of the two.
 
-    Both functions map (..., D / K) to (..., 1). ``parameters`` lists the hyper-parameters that change the logits or the
-    head direction.
+    ``None`` is a part that is 1. ``parameters`` lists the hyper-parameters that change logits or head direction.
     """
-    feature: Callable[[Tensor], Tensor]
-    weight: Callable[[Tensor, float], Tensor]
+    feature: Optional[Callable[[Tensor], Tensor]]
+    weight: Optional[Callable[[Tensor, float], Tensor]]
     parameters: Tuple[str, ...] = ('num_heads', 'tau', 'gamma')
 
 
 NORMALIZERS: Dict[str, Normalizer] = {
-    'linear': Normalizer(lambda x: x.new_ones(()), lambda w, gamma: w.new_ones(()), ('num_heads', )),
-    'cosine': Normalizer(_length, lambda w, gamma: _length(w), ('num_heads', 'tau')),
-    'capsule': Normalizer(lambda x: _length(x) + 1, lambda w, gamma: _length(w), ('num_heads', 'tau')),
-    'deconfound': Normalizer(_length, lambda w, gamma: _length(w) + gamma),
+    'linear': Normalizer(None, None, ('num_heads', )),
+    'cosine': Normalizer(lambda length: length, lambda length, gamma: length, ('num_heads', 'tau')),
+    'capsule': Normalizer(lambda length: length + 1, lambda length, gamma: length, ('num_heads', 'tau')),
+    'deconfound': Normalizer(lambda length: length, lambda length, gamma: length + gamma),
 }
 
 
@@ -88,7 +87,8 @@ def _check_num_heads(channels: int, num_heads: int) -> None:
                          f'into {num_heads} equal heads')
 
 
-def _without_autocast(device: torch.device) -> ContextManager[Any]:
+def without_autocast(device: torch.device) -> ContextManager[Any]:
+    """Return a context in which products are as precise as their factors."""
     has_autocast = device.type in ('cpu', 'cuda', 'xpu')
     return torch.autocast(device.type, enabled=False) if has_autocast else contextlib.nullcontext()
 
@@ -99,7 +99,7 @@ def _upcast(value: _Value) -> _Value:
     return cast(_Value, value.to(torch.promote_types(value.dtype, torch.float32)))
 
 
-def _full_precision(function: _Function) -> _Function:
+def full_precision(function: _Function) -> _Function:
     """Run ``function`` in at least float32, whatever autocast or half-precision inputs ask for."""
     names = tuple(inspect.signature(function).parameters)
     tensors = [name for name in names if function.__annotations__[name] is Tensor]
@@ -110,7 +110,7 @@ def _full_precision(function: _Function) -> _Function:
         for name in tensors:
             if name in given and not isinstance(given[name], Tensor):
                 raise ValueError(f'{name} must be a tensor, but got {given[name]!r}')
-        with _without_autocast(given[tensors[0]].device if tensors[0] in given else torch.device('cpu')):
+        with without_autocast(given[tensors[0]].device if tensors[0] in given else torch.device('cpu')):
             return function(*map(_upcast, args), **{name: _upcast(value) for name, value in kwargs.items()})
 
     return cast(_Function, wrapper)
@@ -121,40 +121,59 @@ def _heads(v: Tensor, num_heads: int) -> Tensor:
     return v.unflatten(-1, (num_heads, -1))
 
 
-def _divide(v: Tensor, norm: Tensor) -> Tensor:
-    """Return ``v / norm``, or ``v`` where the norm is zero: a zero vector stays zero and has a bounded gradient."""
-    return v / norm.masked_fill(norm == 0, 1)
+def _reciprocal(norm: Tensor) -> Tensor:
+    """Return ``1 / norm``, or 1 where the norm is zero: a zero vector stays zero and has a bounded gradient."""
+    return norm.masked_fill(norm == 0, 1).reciprocal()
+
+
+def check_product(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: float, normalizer: str) -> None:
+    """Raise ``ValueError`` unless features (N, D) and weights (C, D) have logits with these hyper-parameters."""
+    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError('x and weight must have shapes (N, D) and (C, D) with the same number of channels D, but got '
+                         f'{tuple(x.shape)} and {tuple(weight.shape)}')
+    check_hyperparameters(x.shape[1], num_heads, tau, gamma, normalizer)
+
+
+def feature_factor(length: Tensor, normalizer: str) -> Tensor:
+    """Return what features are multiplied with, from the lengths of their heads (N, K, 1): 1 over their part of N."""
+    part = NORMALIZERS[normalizer].feature
+    return torch.ones_like(length) if part is None else _reciprocal(part(length))
+
+
+def weight_factor(length: Tensor, num_heads: int, tau: float, gamma: float, normalizer: str) -> Tensor:
+    """Return what weights are multiplied with, from the lengths of their heads (C, K, 1): tau / K over their part."""
+    _, part, parameters = NORMALIZERS[normalizer]
+    scale = tau / num_heads if 'tau' in parameters else 1.
+    return torch.full_like(length, scale) if part is None else scale * _reciprocal(part(length, gamma))
 
 
 def _normalize(x: Tensor, weight: Tensor, num_heads: int, tau: float, gamma: float,
                normalizer: str) -> Tuple[Tensor, Tensor]:
     """Return features (N, K, D/K) and scaled weights (C, K, D/K), each divided by its part of the normaliser."""
-    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1]:
-        raise ValueError('x and weight must have shapes (N, D) and (C, D) with the same number of channels D, but got '
-                         f'{tuple(x.shape)} and {tuple(weight.shape)}')
-    check_hyperparameters(x.shape[1], num_heads, tau, gamma, normalizer)
+    check_product(x, weight, num_heads, tau, gamma, normalizer)
     return _normalize_features(x, num_heads, normalizer), _normalize_weights(weight, num_heads, tau, gamma, normalizer)
 
 
 def _normalize_features(x: Tensor, num_heads: int, normalizer: str) -> Tensor:
     heads = _heads(x, num_heads)
-    return _divide(heads, NORMALIZERS[normalizer].feature(heads))
+    if NORMALIZERS[normalizer].feature is None:
+        return heads
+    return heads * feature_factor(_length(heads), normalizer)
 
 
 def _normalize_weights(weight: Tensor, num_heads: int, tau: float, gamma: float, normalizer: str) -> Tensor:
-    parts = NORMALIZERS[normalizer]
-    scale = tau / num_heads if 'tau' in parts.parameters else 1.
     heads = _heads(weight, num_heads)
-    return scale * _divide(heads, parts.weight(heads, gamma))
+    return heads * weight_factor(_length(heads), num_heads, tau, gamma, normalizer)
 
 
 def _directions(mean_feature: Tensor, heads: Tensor) -> Tensor:
     """Return the head direction (K, D/K) for features or weights (..., K, D/K)."""
-    num_heads, channels = heads.shape[-2:]
-    if mean_feature.shape != (num_heads * channels, ):
-        raise ValueError(f'mean_feature must have one value for each of {num_heads * channels} channels, but got shape '
+    channels = heads.shape[-2] * heads.shape[-1]
+    if mean_feature.shape != (channels, ):
+        raise ValueError(f'mean_feature must have one value for each of {channels} channels, but got shape '
                          f'{tuple(mean_feature.shape)}')
-    return _heads(head_direction(mean_feature, num_heads), num_heads)
+    direction = mean_feature.reshape(heads.shape[-2:])
+    return direction * _reciprocal(_length(direction))
 
 
 def _counterfactual(features: Tensor, weights: Tensor, mean_feature: Tensor) -> Tensor:
@@ -168,7 +187,7 @@ def _logits(features: Tensor, weights: Tensor) -> Tensor:
     return features.flatten(-2) @ weights.flatten(-2).t()
 
 
-@_full_precision
+@full_precision
 def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int = 2, tau: float = 16., gamma: float = 1 / 32,
                         normalizer: str = 'deconfound') -> Tensor:
     r"""Compute the multi-head de-confounded logits, the total effect (Eq. 7).
@@ -206,7 +225,23 @@ def unit_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     return normalized_features(x, num_heads, 'cosine')
 
 
-@_full_precision
+@full_precision
+def sums_of_heads(x: Tensor, num_heads: int = 2) -> Tensor:
+    """Return the sums over samples (2, D) of features x (N, D), and of these with each head at unit length.
+
+    Both are products with x itself, so no normalised copy of it is made.
+
+    >>> sums_of_heads(torch.tensor([[3., 4.], [0., 2.]]), num_heads=1)
+    tensor([[3.0000, 6.0000],
+            [0.6000, 1.8000]])
+    """
+    heads = _heads(x, num_heads)
+    factors = _reciprocal(_length(heads))
+    weights = torch.cat([torch.ones_like(factors), factors], dim=-1)  # (N, K, 2)
+    return torch.einsum('nkd,nkw->wkd', heads, weights).flatten(1)
+
+
+@full_precision
 def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     """Return the head direction (D,): the mean feature (D,) with each head at unit length, or zero if it is zero.
 
@@ -216,7 +251,7 @@ def head_direction(mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     return unit_heads(mean_feature, num_heads)
 
 
-@_full_precision
+@full_precision
 def mean_cosine(x: Tensor, mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     """Return the mean of cos(x^k, d^k) over samples and heads, by which alpha is chosen without data; 0 for N = 0.
 
@@ -228,7 +263,7 @@ def mean_cosine(x: Tensor, mean_feature: Tensor, num_heads: int = 2) -> Tensor:
     return cosines.sum() / max(cosines.numel(), 1)
 
 
-@_full_precision
+@full_precision
 def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2, tau: float = 16.,
                 gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
     r"""Compute the effect of the head direction alone: the second term of Eq. 8, without alpha.
@@ -248,7 +283,7 @@ def head_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int 
     return _counterfactual(*_normalize(x, weight, num_heads, tau, gamma, normalizer), mean_feature)
 
 
-@_full_precision
+@full_precision
 def effects(x: Tensor, weight: Tensor, mean_feature: Tensor, num_heads: int = 2, tau: float = 16.,
             gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tuple[Tensor, Tensor]:
     """Compute total effect and head effect, both (N, C), from one normalisation; arguments as in :func:`head_effect`.
@@ -280,7 +315,7 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
     return torch.sub(total, head, alpha=alpha)
 
 
-@_full_precision
+@full_precision
 def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconfound') -> Tensor:
     """Divide each head of features (N, D) by the feature part of the normaliser: the input of the matrix product.
 
@@ -292,7 +327,7 @@ def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconf
     return _normalize_features(x, num_heads, normalizer).flatten(-2)
 
 
-@_full_precision
+@full_precision
 def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads: int = 2, tau: float = 16.,
                   gamma: float = 1 / 32, normalizer: str = 'deconfound') -> Tensor:
     r"""Fold Eq. 8 into one weight: ``total_direct_effect(x, ...) = normalized_features(x) @ folded_weight(...).T``.
@@ -312,7 +347,7 @@ def folded_weight(weight: Tensor, mean_feature: Tensor, alpha: float, num_heads:
     return (weights - alpha * along).flatten(-2)
 
 
-@_full_precision
+@full_precision
 def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) -> Tensor:
     r"""Compute background-exempted inference (Eq. 9): TDE among the foreground, total effect for the background.
 
@@ -342,14 +377,27 @@ def background_exempt(logits: Tensor, tde_logits: Tensor, background: int = -1) 
     if classes < 2 or not is_integer(background) or not -classes <= background < classes:
         raise ValueError(f'background must be the index of one of at least two classes, but got {background!r} of '
                          f'{classes}')
-    is_background = torch.arange(classes, device=logits.device) == background % classes
-    log_p = logits.log_softmax(-1)
-    log_foreground = log_p.masked_fill(is_background, -math.inf).logsumexp(-1, keepdim=True)
-    log_q = tde_logits.masked_fill(is_background, -math.inf).log_softmax(-1)
-    return torch.where(is_background, log_p, log_foreground + log_q)
+    background %= classes
+    is_background = torch.arange(classes, device=logits.device) == background
+    background_logit = logits[..., background:background + 1]
+    foreground = _logsumexp_without(logits, background)
+    everything = _logaddexp(foreground, background_logit)
+    shift = foreground - everything - _logsumexp_without(tde_logits, background)
+    return torch.where(is_background, background_logit - everything, tde_logits + shift)
 
 
-@_full_precision
+def _logsumexp_without(logits: Tensor, index: int) -> Tensor:
+    """Return the log-sum-exp (N, 1) over all classes but one."""
+    parts = [part.logsumexp(-1, keepdim=True) for part in (logits[..., :index], logits[..., index + 1:])
+             if part.shape[-1]]
+    return parts[0] if len(parts) == 1 else _logaddexp(*parts)
+
+
+def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
+    return torch.cat([a, b], dim=-1).logsumexp(-1, keepdim=True)  # ONNX has no logaddexp
+
+
+@full_precision
 def update_moving_average(mean_feature: Tensor, batch_mean: Tensor, momentum: float) -> Tensor:
     """Return the moving average ``momentum * mean_feature + (1 - momentum) * batch_mean``, all (D,).
 

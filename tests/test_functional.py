@@ -281,7 +281,7 @@ def test_no_autocast_inside():
 
 def test_autocast_is_that_of_the_tensors_device(monkeypatch):
     devices = []
-    monkeypatch.setattr(functional, '_without_autocast', lambda device: devices.append(device.type) or nullcontext())
+    monkeypatch.setattr(functional, 'without_autocast', lambda device: devices.append(device.type) or nullcontext())
     functional.unit_heads(torch.ones(2, 4, device='meta'))
     functional.unit_heads(num_heads=1, x=torch.ones(2, 4, device='meta'))
     assert set(devices) == {'meta'}
@@ -292,4 +292,4 @@ def test_autocast_is_that_of_the_tensors_device(monkeypatch):
 @pytest.mark.filterwarnings('ignore')  # there may be no such device
 @pytest.mark.parametrize('device, has_autocast', [('cpu', True), ('cuda', True), ('meta', False)])
 def test_devices_with_autocast(device, has_autocast):
-    assert isinstance(functional._without_autocast(torch.device(device)), torch.autocast) == has_autocast
+    assert isinstance(functional.without_autocast(torch.device(device)), torch.autocast) == has_autocast

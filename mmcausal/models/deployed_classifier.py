@@ -4,33 +4,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mmcausal import functional
 from mmcausal.checkpoints import check_finite
 from mmcausal.models.layers import TDELinear
 from mmcausal.models.tde_support import check_tde
-
-
-class FoldedLinear(nn.Module):
-    """Evaluation of a trained :class:`TDELinear` as one matrix product of normalised features."""
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, layer: TDELinear) -> None:
-        super().__init__()
-        layer.check_loaded()
-        self.num_heads, self.normalizer = layer.num_heads, layer.normalizer
-        alpha = layer.resolved_alpha() if layer.alpha != 0 else 0.
-        weight = functional.folded_weight(layer.effective_weight().detach(), layer.mean_feature, alpha,
-                                          *layer.hyperparameters)
-        offset = layer.offset()
-        check_finite(dict(weight=weight, bias=weight.new_zeros(()) if offset is None else offset.detach()))
-        self.register_buffer('weight', weight)
-        self.register_buffer('bias', weight.new_zeros(len(weight)) if offset is None else offset.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, C) of features x (N, D)."""
-        features = functional.normalized_features(x, self.num_heads, self.normalizer)
-        return nn.functional.linear(features, self.weight, self.bias)
 
 
 class DeployedClassifier(nn.Module):
@@ -56,7 +32,10 @@ class DeployedClassifier(nn.Module):
             raise ValueError(f'{name} must be a TDELinear, but got a {type(layer).__name__}; enable_tde makes one')
         self.backbone, self.neck, self.head = classifier.backbone, classifier.neck, copy.deepcopy(classifier.head)
         parent, _, attribute = name.rpartition('.')
-        setattr(self.get_submodule(parent), attribute, FoldedLinear(layer))
+        layer.check_loaded()
+        folded = layer.fold()
+        check_finite(dict(folded.named_buffers()))
+        setattr(self.get_submodule(parent), attribute, folded)
         preprocessor = classifier.data_preprocessor
         is_normalized = getattr(preprocessor, '_enable_normalize', False)
         self.register_buffer('mean', preprocessor.mean if is_normalized else torch.zeros(1, 1, 1))

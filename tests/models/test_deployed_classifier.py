@@ -5,7 +5,8 @@ from mmengine.registry import init_default_scope
 
 from mmcausal import functional
 from mmcausal.models import DeconfoundLinear, enable_tde
-from mmcausal.models.deployed_classifier import DeployedClassifier, FoldedLinear
+from mmcausal.models.deployed_classifier import DeployedClassifier
+from mmcausal.models.layers.folded_linear import FoldedLinear
 from mmcausal.registry import MODELS
 
 

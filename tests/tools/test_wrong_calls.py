@@ -183,7 +183,7 @@ train.py config.py --resume good.pth | must go on (resume) from a checkpoint of 
 train.py config.py --cfg-options load_from=nowhere.pth | nowhere.pth must be a checkpoint, but is missing
 train.py config.py --cfg-options train_dataloader.dataset.type=LongTailedDigit | LongTailedDigit
 train.py config.py --cfg-options train_dataloader=3 | train_dataloader=3 cannot be built from its config: TypeError: obj
-train.py config.py --cfg-options train_dataloader.batch_size=x | should be a positive integer value, but got batch_size=x
+train.py config.py --cfg-options train_dataloader.batch_size=x | be a positive integer value, but got batch_size=x
 train.py config.py --cfg-options train_dataloader.collate_fn.type=foo | cannot be built from its config: TypeError: the
 train.py config.py --cfg-options train_dataloader.dataset.pipeline=Foo | cannot be built from its config: TypeError:
 train.py config.py --cfg-options train_cfg.max_epochs=x | cannot be built from its config: ValueError: invalid literal f

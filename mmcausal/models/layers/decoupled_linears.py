@@ -13,6 +13,7 @@ from mmcausal.functional import Hyperparameters
 from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.observed_linear import sum_over_ranks
 from mmcausal.models.layers.tde_linear import Alpha, TDELinear
+from mmcausal.models.layers.tracing import is_traced, nan_unless
 
 
 def check_exponent(exponent: object) -> float:
@@ -166,6 +167,8 @@ class NCMLinear(TDELinear):
         self.knows_means = False
 
     def effective_weight(self) -> Tensor:
+        if is_traced():
+            return nan_unless(self.has_means, self.weight)
         self.knows_means = self.knows_means or bool(self.has_means)
         if not self.knows_means:
             raise RuntimeError('NCMLinear has no class means: train it with train_cfg=dict('
@@ -254,10 +257,13 @@ class LogitAdjustedLinear(TDELinear):
         """Return the bias (C,), in evaluation less tau times the log prior."""
         if self.training or self.tau == 0:
             return self.bias
-        if self.lacks_class_counts:
+        if is_traced():
+            adjustment = nan_unless((self.log_prior != 0).any(), self.tau * self.log_prior)
+        elif self.lacks_class_counts:
             raise RuntimeError('LogitAdjustedLinear needs the training images of each class: add '
                                "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
-        adjustment = self.tau * self.log_prior
+        else:
+            adjustment = self.tau * self.log_prior
         return -adjustment if self.bias is None else self.bias - adjustment
 
     def extra_repr(self) -> str:

@@ -5,10 +5,11 @@ from typing import Iterator, Optional
 import torch
 from torch import Tensor
 
-from mmcausal import functional
 from mmcausal.checks import check_flag, check_integer
 from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.deconfound_linear import DeconfoundLinear
+from mmcausal.models.layers.exemption import exempt_background
+from mmcausal.models.layers.folded_linear import FoldedDetectionLinear, FoldedLinear
 from mmcausal.models.layers.tde_linear import Alpha
 
 
@@ -53,12 +54,13 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Return the logits (N, C + 1) of Eq. 8, or the log-probabilities of Eq. 9."""
         logits, head_effect = self.effects(x)
-        tde_logits = torch.sub(logits, head_effect, alpha=self.resolved_alpha())
+        tde_logits = self.less_head_effect(logits, head_effect)
         if not self.exempt_background:
             return tde_logits
-        if self.num_background == 1:
-            return functional.background_exempt(logits, tde_logits)
-        return torch.cat([tde_logits[:, :-self.num_background], logits[:, -self.num_background:]], dim=1)
+        return exempt_background(logits, tde_logits, self.num_background)
+
+    def fold(self) -> FoldedLinear:
+        return FoldedDetectionLinear(self) if self.alpha != 0 and self.exempt_background else super().fold()
 
     @contextlib.contextmanager
     def observing(self, is_foreground: Tensor) -> Iterator[None]:

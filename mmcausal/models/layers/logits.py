@@ -1,6 +1,7 @@
 """Logits that mean nothing: their number, for a warning."""
-import torch
 from torch import Tensor
+
+from mmcausal.models.layers.tracing import is_traced
 
 EQUAL = 1e-12  # no softmax in half or single precision tells such logits apart
 
@@ -11,7 +12,7 @@ def count_meaningless(logits: Tensor) -> int:
     It costs one pass over the logits, and the host waits for the device. Within ``torch.jit.trace``, ``torch.compile``
     and ``torch.export`` the result is 0.
     """
-    if _is_traced() or not logits.numel():
+    if is_traced() or not logits.numel():
         return 0
     differ = (logits[:, 0] - logits[:, -1]).abs().amax() > EQUAL
     if logits.sum().isfinite() & differ:
@@ -19,7 +20,3 @@ def count_meaningless(logits: Tensor) -> int:
     is_equal = (logits.amax(-1) - logits.amin(-1) <= EQUAL) & (logits.shape[-1] > 1)
     return int((~logits.isfinite().all(-1) | is_equal.all()).sum())
 
-
-def _is_traced() -> bool:
-    is_compiling = getattr(getattr(torch, 'compiler', None), 'is_compiling', bool)  # not in older releases
-    return bool(torch.jit.is_tracing() or is_compiling())

@@ -96,8 +96,7 @@ class ObservedLinear(CheckedLinear):
                                  f'{tuple(mask.shape)}')
             # Counted on the device: selecting the rows would make the host wait for their number.
             x, count = x.masked_fill(~mask[:, None], 0), mask.sum().reshape(1)
-        x = x.to(self.observed.dtype)
-        sums = torch.cat([x.sum(0), functional.unit_heads(x, self.num_heads).sum(0), count])
+        sums = torch.cat([functional.sums_of_heads(x.to(self.observed.dtype), self.num_heads).flatten(), count])
         # Chosen on the device: the host need not wait to know whether they are finite.
         is_finite = sums.isfinite().all()
         self.observed[:-1] += torch.where(is_finite, sums, torch.zeros_like(sums))

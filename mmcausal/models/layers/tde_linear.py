@@ -9,8 +9,11 @@ from mmcausal import functional
 from mmcausal.checkpoints import check_finite
 from mmcausal.checks import is_number
 from mmcausal.models.layers.checked_linear import Device
+from mmcausal.models.layers.folded_linear import FoldedCache, FoldedLinear
 from mmcausal.models.layers.logits import count_meaningless
+from mmcausal.models.layers.normalized_product import deconfounded_logits
 from mmcausal.models.layers.observed_linear import ObservedLinear
+from mmcausal.models.layers.tracing import is_traced, nan_unless
 
 Alpha = Union[float, str]
 # More than any gradient accumulation: a direction without an update for so long will not get one.
@@ -73,6 +76,7 @@ class TDELinear(ObservedLinear):
         super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
         self.alpha = check_alpha(alpha)
         self._batches = 0
+        self._folded = FoldedCache()
         self._has_warned_of_logits = False
 
     def init_weights(self) -> None:
@@ -98,12 +102,27 @@ class TDELinear(ObservedLinear):
         if self.training:
             self.misfits, self._has_warned_of_logits = (), False
             self._observe_input(x)
-            self._warn_without_update()
+            if not is_traced():  # a compiler would record the counters of one batch
+                self._warn_without_update()
             return self.total_effect(x)
         self.check_loaded()
-        logits = self.total_effect(x) if self.alpha == 0 else self.total_direct_effect(x)
+        needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in self.parameters())
+        if not is_traced() and not needs_gradient:
+            logits = self._folded.of(self)(x)
+        else:
+            logits = self.total_effect(x) if self.alpha == 0 else self.total_direct_effect(x)
         self._warn_of_meaningless(logits)
         return logits
+
+    def fold(self) -> FoldedLinear:
+        """Return the evaluation of this layer, in its state of now, as one product of normalised features."""
+        return FoldedLinear(self)
+
+    def train(self, mode: bool = True) -> 'TDELinear':
+        """Same as PyTorch's, except that training frees the folded weights of evaluation."""
+        if mode:
+            self._folded.clear()
+        return super().train(mode)
 
     def _observe_input(self, x: Tensor) -> None:
         self.observe(x)
@@ -138,13 +157,15 @@ class TDELinear(ObservedLinear):
 
     def total_effect(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of Eq. 7."""
-        return self._plus_offset(functional.deconfounded_logits(x, self.effective_weight(), *self.hyperparameters))
+        return self._plus_offset(deconfounded_logits(x, self.effective_weight(), *self.hyperparameters))
 
     def total_direct_effect(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of Eq. 8."""
-        return self._plus_offset(
-            functional.total_direct_effect(x, self.effective_weight(), self.mean_feature, self.resolved_alpha(),
-                                           *self.hyperparameters))
+        return self.less_head_effect(*self.effects(x))
+
+    def less_head_effect(self, total_effect: Tensor, head_effect: Tensor) -> Tensor:
+        """Return the Total Direct Effect (N, C), from total effect and head effect."""
+        return total_effect - (self._alpha_in_graph() if is_traced() else self.resolved_alpha()) * head_effect
 
     def head_effect(self, x: Tensor) -> Tensor:
         """Return the second term of Eq. 8 (N, C), without alpha."""
@@ -179,6 +200,18 @@ class TDELinear(ObservedLinear):
             raise RuntimeError("alpha='auto' needs a positive mean cosine between features and head direction, but got "
                                f'{mean_cosine}; set alpha to a number')
         return 1 / mean_cosine
+
+    def _alpha_in_graph(self) -> Tensor:
+        """Return ``alpha`` for a compiler or exporter, which cannot raise on values: nan where eager code raises."""
+        if torch.jit.is_tracing():  # knows the values, and may raise
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', torch.jit.TracerWarning)
+                self.resolved_alpha()
+        alpha = check_alpha(self.alpha)
+        value = torch.full_like(self.mean_cosine, alpha) if isinstance(alpha, float) else 1 / self.mean_cosine
+        # any() of ONNX is whether a number is positive
+        is_usable = (self.mean_feature != 0).any() & self.mean_feature.isfinite().all() & (value > 0) & value.isfinite()
+        return nan_unless(is_usable, value)
 
     def _why_no_direction(self) -> str:
         if self.is_scheduled:
