@@ -1,13 +1,12 @@
 """Compare the training throughput of a config and its baseline: full optimiser steps on random images, alternating."""
 import argparse
 import json
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable
 
-import numpy as np
 import torch
+from alternating import alternate, ratios
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -58,22 +57,15 @@ def main() -> None:
     args = parser.parse_args()
     check_outputs(parser, args, args.out)
 
-    steps = {'config': make_step(args.config, args.batch_size), 'baseline': make_step(args.baseline, args.batch_size)}
-    seconds = {name: [] for name in steps}
-    for round_index in range(args.rounds + 2):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if round_index >= 2:  # warm by then
-                seconds[name].append(time.perf_counter() - start)
-    rates = {name: args.batch_size / float(np.median(values)) for name, values in seconds.items()}
-    ratio = float(np.median(np.array(seconds['baseline']) / np.array(seconds['config'])))
-    print(f'{args.config.stem} {rates["config"]:.0f} images/s, {args.baseline.stem} {rates["baseline"]:.0f} images/s, '
-          f'median ratio of adjacent steps {ratio:.3f}')
+    seconds = alternate({'config': make_step(args.config, args.batch_size),
+                         'baseline': make_step(args.baseline, args.batch_size)}, args.rounds)
+    result = ratios(seconds, 'baseline')
+    rates = {name: round(1000 * args.batch_size / each['milliseconds'], 1) for name, each in result.items()}
+    print(f'{args.config.stem} {rates["config"]} images/s, {args.baseline.stem} {rates["baseline"]} images/s; a step '
+          f'takes {result["config"]["ratio"]:.3f} times that of the baseline')
     if args.out:
-        result = dict(provenance(), images_per_second=rates, ratio=ratio, rounds=args.rounds, seconds=seconds,
-                      batch_size=args.batch_size)
-        write_text(args.out, json.dumps(result, indent=1))
+        write_text(args.out, json.dumps(dict(provenance(), images_per_second=rates, steps=result, rounds=args.rounds,
+                                             batch_size=args.batch_size), indent=1) + '\n')
 
 
 if __name__ == '__main__':

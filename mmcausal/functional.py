@@ -23,7 +23,6 @@ steps of 1/16.
 import contextlib
 import functools
 import inspect
-import math
 from typing import Any, Callable, ContextManager, Dict, NamedTuple, Optional, Tuple, TypeVar, cast
 
 import torch
@@ -238,7 +237,8 @@ def sums_of_heads(x: Tensor, num_heads: int = 2) -> Tensor:
     heads = _heads(x, num_heads)
     factors = _reciprocal(_length(heads))
     weights = torch.cat([torch.ones_like(factors), factors], dim=-1)  # (N, K, 2)
-    return torch.einsum('nkd,nkw->wkd', heads, weights).flatten(1)
+    sums = weights.permute(1, 2, 0) @ heads.transpose(0, 1)  # (K, 2, D / K)
+    return sums.transpose(0, 1).flatten(1)
 
 
 @full_precision

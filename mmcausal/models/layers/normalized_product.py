@@ -2,10 +2,11 @@
 
 A training step of a linear layer is three matrix products. What normalisation adds should stay in the caches of the
 processor: the weights of a block of classes are normalised, multiplied and forgotten, and the backward pass normalises
-them again. No copy of the class weights is kept; beside the products, a step writes one copy of the features.
+them again. So nothing but lengths is kept from the forward to the backward pass, and a step needs the memory of a
+linear layer and of one block.
 """
 from functools import partial
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from mmcausal.models.layers.tracing import is_traced
 
 Factor = Callable[[Tensor], Tensor]  # of the lengths of heads (N, K, 1): what the heads are multiplied with
 # Numbers in a block: as many as fit into the cache of a CPU, or keep a GPU busy
-BLOCK_SIZES = {'cpu': 2**20}
+BLOCK_SIZES = {'cpu': 2**19}
 OTHER_BLOCK_SIZE = 2**25
 
 
@@ -43,44 +44,55 @@ class NormalizedProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, num_heads: int, feature_factor: Factor,
                 weight_factor: Factor) -> Tensor:
         lengths, weight_lengths = _lengths(x, num_heads), _lengths(weight, num_heads)
-        features = _scaled(x, feature_factor(lengths))
-        ctx.save_for_backward(x, weight, lengths, weight_lengths, features)
+        ctx.save_for_backward(x, weight, lengths, weight_lengths)
         ctx.num_heads, ctx.feature_factor, ctx.weight_factor = num_heads, feature_factor, weight_factor
         logits = x.new_empty(len(x), len(weight))
-        rows = _block_length(weight)
-        for block, factor, columns in zip(weight.split(rows), weight_factor(weight_lengths).split(rows),
-                                          logits.split(rows, dim=1)):
-            torch.mm(features, _scaled(block, factor).t(), out=columns)
+        features = _scaled(x, feature_factor(lengths), torch.empty_like(x))
+        factor, buffer = weight_factor(weight_lengths), _buffer(weight)
+        for rows in _blocks(weight, buffer):
+            torch.mm(features, _scaled(weight[rows], factor[rows], buffer).t(), out=logits[:, rows])
         return logits
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], None, None, None]:
-        x, weight, lengths, weight_lengths, features = ctx.saved_tensors
+        x, weight, lengths, weight_lengths = ctx.saved_tensors
         needs_x, needs_weight = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
-            product = (_scaled(x, ctx.feature_factor(_lengths(x, ctx.num_heads)))
-                       @ _scaled(weight, ctx.weight_factor(_lengths(weight, ctx.num_heads))).t())
+            product = (_plainly_scaled(x, ctx.num_heads, ctx.feature_factor)
+                       @ _plainly_scaled(weight, ctx.num_heads, ctx.weight_factor).t())
             inputs = [each for each, is_needed in ((x, needs_x), (weight, needs_weight)) if is_needed]
             grads = iter(torch.autograd.grad(product, inputs, grad, create_graph=True))
             return (next(grads) if needs_x else None, next(grads) if needs_weight else None, None, None, None)
-        factor, slope = _with_slope(ctx.weight_factor, weight_lengths)
-        grad_x = torch.zeros_like(x) if needs_x else None
-        grad_weight = torch.empty_like(weight) if needs_weight else None
-        rows = _block_length(weight)
-        for start in range(0, len(weight), rows):
-            here = slice(start, start + rows)
-            if grad_x is not None:
-                grad_x.addmm_(grad[:, here], _scaled(weight[here], factor[here]))
-            if grad_weight is not None:
-                torch.mm(grad[:, here].t(), features, out=grad_weight[here])
-                _scale_gradient(grad_weight[here], weight[here], factor[here], slope[here])
-        if grad_x is not None:
-            _scale_gradient(grad_x, x, *_with_slope(ctx.feature_factor, lengths))
+        buffer = _buffer(weight)
+        factor, slope = _with_slope(ctx.feature_factor, lengths)
+        weight_factor, weight_slope = _with_slope(ctx.weight_factor, weight_lengths)
+        grad_x = grad_weight = None
+        if needs_weight:
+            features = _scaled(x, factor, torch.empty_like(x))
+            grad_weight = torch.empty_like(weight)
+            for rows in _blocks(weight, buffer):
+                torch.mm(grad[:, rows].t(), features, out=grad_weight[rows])
+                _scale_gradient(grad_weight[rows], weight[rows], weight_factor[rows], weight_slope[rows], buffer)
+            del features  # before there is a gradient of the same size
+        if needs_x:
+            grad_x = torch.zeros_like(x)
+            for rows in _blocks(weight, buffer):
+                grad_x.addmm_(grad[:, rows], _scaled(weight[rows], weight_factor[rows], buffer))
+            for rows in _blocks(x, buffer):
+                _scale_gradient(grad_x[rows], x[rows], factor[rows], slope[rows], buffer)
         return grad_x, grad_weight, None, None, None
 
 
-def _block_length(weight: Tensor) -> int:
-    return max(BLOCK_SIZES.get(weight.device.type, OTHER_BLOCK_SIZE) // weight.shape[1], 1)
+def _buffer(weight: Tensor) -> Tensor:
+    """Return room for a block of weights. One for all blocks saves the page faults of fresh memory."""
+    length = max(BLOCK_SIZES.get(weight.device.type, OTHER_BLOCK_SIZE) // weight.shape[1], 1)
+    return weight.new_empty(min(length, max(len(weight), 1)), weight.shape[1])
+
+
+def _blocks(vectors: Tensor, buffer: Tensor) -> Iterator[slice]:
+    """Yield the rows of vectors (N, D) that fit into the buffer, again and again."""
+    for start in range(0, len(vectors), len(buffer)):
+        yield slice(start, start + len(buffer))
 
 
 def _heads(vectors: Tensor, num_heads: int) -> Tensor:
@@ -91,8 +103,15 @@ def _lengths(vectors: Tensor, num_heads: int) -> Tensor:
     return torch.linalg.vector_norm(_heads(vectors, num_heads), dim=-1, keepdim=True)
 
 
-def _scaled(vectors: Tensor, factor: Tensor) -> Tensor:
-    return (_heads(vectors, factor.shape[1]) * factor).flatten(1)
+def _plainly_scaled(vectors: Tensor, num_heads: int, factor: Factor) -> Tensor:
+    return (_heads(vectors, num_heads) * factor(_lengths(vectors, num_heads))).flatten(1)
+
+
+def _scaled(vectors: Tensor, factor: Tensor, out: Tensor) -> Tensor:
+    """Write vectors (N, D), each head times its factor, into the first rows of ``out`` (M, D); return these."""
+    out, num_heads = out[:len(vectors)], factor.shape[1]
+    torch.mul(_heads(vectors, num_heads), factor, out=_heads(out, num_heads))
+    return out
 
 
 def _with_slope(factor: Factor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
@@ -107,8 +126,9 @@ def _with_slope(factor: Factor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
     return values, (slope / lengths).masked_fill_(lengths == 0, 0)  # a length of zero has no gradient
 
 
-def _scale_gradient(grad: Tensor, vectors: Tensor, factor: Tensor, slope: Tensor) -> None:
+def _scale_gradient(grad: Tensor, vectors: Tensor, factor: Tensor, slope: Tensor, buffer: Tensor) -> None:
     """Turn the gradient of scaled vectors (N, D) into one of the vectors, in place."""
-    grad, vectors = _heads(grad, factor.shape[1]), _heads(vectors, factor.shape[1])
-    along = (grad * vectors).sum(-1, keepdim=True)
-    grad.mul_(factor).addcmul_(vectors, along.mul_(slope))
+    num_heads = factor.shape[1]
+    products = _heads(torch.mul(grad, vectors, out=buffer[:len(grad)]), num_heads)
+    along = products.sum(-1, keepdim=True).mul_(slope)
+    _heads(grad, num_heads).mul_(factor).addcmul_(_heads(vectors, num_heads), along)

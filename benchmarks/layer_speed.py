@@ -1,0 +1,119 @@
+"""Compare time and memory of causal classifier layers with those of nn.Linear, alternating in one process.
+
+A training step is forward and backward pass, and for the causal layer the update of the direction. Evaluation is a
+forward pass without gradients, by total effect and by TDE. In bfloat16, features and nn.Linear are in bfloat16; the
+causal layer computes in float32, so it is compared with an nn.Linear that does so too.
+"""
+import argparse
+import json
+from pathlib import Path
+from typing import Callable
+
+import torch
+from alternating import Functions, alternate, peak_bytes, ratios
+from torch import Tensor, nn
+
+from mmcausal.analysis import provenance
+from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.files import write_text
+from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
+
+SIZES = ((512, 2048, 1000), (1024, 1024, 1204), (1024, 1024, 13205), (256, 768, 100000))
+
+
+class UpcastLinear(nn.Linear):
+    """``nn.Linear`` of features in half precision that computes in float32, like the causal layers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
+def training_step(layer: nn.Module, x: Tensor, grad: Tensor) -> Callable[[], None]:
+    """Return a function that runs one training step of a layer, with the gradient of the features."""
+    def step() -> None:
+        features = x.detach().requires_grad_()
+        layer.weight.grad = None
+        logits = layer(features)
+        logits.backward(grad.to(logits.dtype))
+        if isinstance(layer, DeconfoundLinear):
+            layer.update_direction(0.9)
+    return step
+
+
+def evaluation(layer: nn.Module, x: Tensor, alpha: float = 0.) -> Callable[[], Tensor]:
+    """Return a function that runs a forward pass without gradients."""
+    def evaluate() -> Tensor:
+        with torch.no_grad():
+            return layer(x)
+    if isinstance(layer, DeconfoundLinear):
+        layer.alpha = alpha
+    layer.eval()
+    return evaluate
+
+
+def layers(channels: int, classes: int, dtype: torch.dtype) -> dict:
+    """Return the layers to compare, the baseline first."""
+    if dtype == torch.float32:
+        linears = dict(linear=nn.Linear(channels, classes, bias=False))
+    else:
+        linears = {'linear': UpcastLinear(channels, classes, bias=False),
+                   f'linear in {dtype}': nn.Linear(channels, classes, bias=False, dtype=dtype)}
+    return dict(linears, deconfound=DeconfoundLinear(channels, classes),
+                detection=DetectionDeconfoundLinear(channels, classes))
+
+
+def trained(layer: nn.Module, x: Tensor) -> nn.Module:
+    """Return a layer with a direction, if it has one."""
+    if isinstance(layer, DeconfoundLinear):
+        layer.observe(x.float())
+        layer.update_direction(0.)
+    return layer
+
+
+def compare(size: tuple, dtype: torch.dtype, rounds: int) -> dict:
+    """Return times, ratios and memory of a size (N, D, C)."""
+    samples, channels, classes = size
+    torch.manual_seed(0)
+    x = (torch.randn(samples, channels) + 0.5).to(dtype)
+    grad = torch.randn(samples, classes) / samples
+    each = {name: trained(layer, x) for name, layer in layers(channels, classes, dtype).items()}
+    training: Functions = {name: training_step(layer, x, grad) for name, layer in each.items() if name != 'detection'}
+    result = dict(size=size, dtype=str(dtype), training=ratios(alternate(training, rounds), 'linear'))
+    for name, step in training.items():
+        each[name].weight.grad = None
+        result['training'][name]['peak_megabytes'] = round(peak_bytes(step) / 2**20, 1)
+        each[name].weight.grad = None
+    tests: Functions = {name: evaluation(layer, x) for name, layer in each.items() if name != 'detection'}
+    tde = trained(DeconfoundLinear(channels, classes), x)
+    tests.update({'deconfound by TDE': evaluation(tde, x, alpha=1.),
+                  'detection, background exempted': evaluation(each['detection'], x, alpha=1.)})
+    result['evaluation'] = ratios(alternate(tests, 2 * rounds), 'linear')
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--dtypes', nargs='+', choices=('float32', 'bfloat16'), default=['float32', 'bfloat16'])
+    parser.add_argument('--sizes', type=int, nargs='+', help='N D C of each size; by default four sizes')
+    parser.add_argument('--out', type=Path, help='JSON file for the results')
+    add_overwrite_argument(parser)
+    args = parser.parse_args()
+    check_outputs(parser, args, args.out)
+    if args.sizes and len(args.sizes) % 3:
+        parser.error(f'--sizes must be N D C of each size, but got {len(args.sizes)} numbers')
+    torch.set_num_threads(args.threads)
+    numbers = iter(args.sizes or sum(SIZES, ()))
+    results = []
+    for size in zip(numbers, numbers, numbers):
+        for dtype in args.dtypes:
+            results.append(compare(size, getattr(torch, dtype), args.rounds))
+            print(json.dumps(results[-1]), flush=True)
+    if args.out:
+        write_text(args.out, json.dumps(dict(provenance(), threads=args.threads, rounds=args.rounds, results=results),
+                                        indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
