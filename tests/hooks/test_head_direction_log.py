@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch.utils.data import DataLoader
 
 from mmcausal.hooks import HeadDirectionHook
+from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear, NCMLinear
 
 
@@ -153,3 +154,44 @@ def test_classes_of_classifiers_and_class_means_are_those_of_the_data():
                 HeadDirectionHook().before_train(runner)
     loader = DataLoader(torch.utils.data.TensorDataset(torch.zeros(2, 1)))  # data without classes
     HeadDirectionHook().before_train(runner_of(DeconfoundLinear(8, 5), train_dataloader=loader))
+
+
+def test_batches_left_out_are_told_before_a_validation(monkeypatch):
+    """A loop by iterations has one epoch, which ends with the training."""
+    layer, hook = trained_layer(), HeadDirectionHook()
+    runner = runner_of(layer, iteration=3)
+    hook.before_train(runner)
+    monkeypatch.setattr(CheckpointCheckHook, 'before_val', lambda self, runner: None)
+    layer.num_skipped.fill_(2)
+    hook.before_val(runner)
+    assert runner.logger == [('warning', layer.skipped_batches())]
+
+
+def test_checks_of_the_checkpoint_run_too(monkeypatch):
+    called = []
+    for name in ('before_train', 'before_val'):
+        monkeypatch.setattr(CheckpointCheckHook, name, lambda self, runner, name=name: called.append(name))
+    hook, runner = HeadDirectionHook(), runner_of(trained_layer(), iteration=3)
+    hook.before_train(runner)
+    hook.before_val(runner)
+    assert called == ['before_train', 'before_val']
+    with pytest.raises(ValueError, match='^keep_direction must be'):
+        HeadDirectionHook(keep_direction=1)
+
+
+@pytest.mark.parametrize('metric', ['bbox_mAP', 'bbox_AP'])
+def test_the_warning_for_a_detector_names_its_command(tmp_path, metric):
+    layer, hook = DetectionDeconfoundLinear(8, 6, alpha=1.5), HeadDirectionHook()
+    runner = runner_of(layer, work_dir=tmp_path, cfg=Config())
+    hook.after_val_epoch(runner, {f'coco/{metric}': 0.25, f'coco/total_effect_{metric}': 0.5})
+    (level, text), = runner.logger
+    assert level == 'warning' and 'AP 0.2500 against 0.5000' in text and 'sweep_detector_alpha' in text
+
+
+def test_a_validation_records_both_effects_of_a_detector(monkeypatch):
+    recorded = []
+    monkeypatch.setattr('mmcausal.models.roi_heads.total_effect.DetectionTotalEffectRecorder', recorded.append)
+    for layer in (trained_layer(), DetectionDeconfoundLinear(8, 6)):
+        runner = runner_of(layer)
+        HeadDirectionHook().before_val_epoch(runner)
+    assert recorded == [runner.model]
