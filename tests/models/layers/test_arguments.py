@@ -77,9 +77,8 @@ def test_base_is_a_linear_layer_with_tde():
 def test_sizes_names_and_defaults():
     assert layers.TDELinear(4, 3).alpha == layers.DeconfoundLinear(4, 3).alpha == 0.
     assert layers.DetectionDeconfoundLinear(4, 2).out_features == 2
-    for arguments, words in ((dict(out_features=1), '^out_features must be'), (dict(in_features=0), '^in_features must'),
-                             (dict(exempt_background=1), '^exempt_background must'), (dict(bias='no'), '^bias must')):
-        with pytest.raises(ValueError, match=words):
-            layers.DetectionDeconfoundLinear(**{**dict(in_features=4, out_features=3), **arguments})
+    for name, value in (('out_features', 1), ('in_features', 0), ('exempt_background', 1), ('bias', 'no')):
+        with pytest.raises(ValueError, match=f'^{name} must'):
+            layers.DetectionDeconfoundLinear(**{**dict(in_features=4, out_features=3), name: value})
     with pytest.raises(ValueError, match='^init_length must'):
         layers.DeconfoundLinear(4, 3, init_length=0)
