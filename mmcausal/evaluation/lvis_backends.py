@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.fileio import get_local_path
+from mmengine.logging import MMLogger
 
 from mmcausal.checks import check_choice
 from mmcausal.hosts import is_installed
@@ -10,11 +11,12 @@ from mmcausal.hosts import is_installed
 if TYPE_CHECKING:
     from lvis import LVIS
 
-BACKENDS = ('lvis-api', 'hotcoco')
+BACKENDS = ('auto', 'lvis-api', 'hotcoco')
 
 
 class Backend:
     """Base of the back-ends, each for the ground truth of one annotation file."""
+    name: str
 
     def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
@@ -23,15 +25,16 @@ class Backend:
 
 
 class LVISApi(Backend):
-    """Reference implementation, lvis-api."""
+    """Reference implementation, lvis-api. It compares each category with each image, so it logs how far it is."""
+    name = 'lvis-api'
 
     def __init__(self, truth: 'LVIS') -> None:
         self.truth = truth
 
     def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        from lvis import LVISEval, LVISResults
-        evaluation = LVISEval(self.truth, LVISResults(self.truth, detections, max_dets), metric)
+        from lvis import LVISResults
+        evaluation = _logging_evaluation()(self.truth, LVISResults(self.truth, detections, max_dets), metric)
         evaluation.params.img_ids = list(img_ids)
         evaluation.params.iou_thrs = iou_thrs
         evaluation.params.max_dets = max_dets
@@ -40,8 +43,27 @@ class LVISApi(Backend):
         return evaluation.eval['precision'], evaluation.eval['recall']
 
 
+def _logging_evaluation() -> type:
+    from lvis import LVISEval
+
+    class LoggingEvaluation(LVISEval):
+        """Same as lvis-api's, except that it logs each tenth of its comparisons."""
+        done = 0
+
+        def evaluate_img(self, *args: Any) -> Any:
+            total = len(self.params.img_ids) * len(self.params.cat_ids) * len(self.params.area_rng)
+            self.done += 1
+            tenths = self.done * 10 // total
+            if tenths > (self.done - 1) * 10 // total:
+                MMLogger.get_current_instance().info(f'lvis-api: {10 * tenths} % of {total} comparisons')
+            return super().evaluate_img(*args)
+
+    return LoggingEvaluation
+
+
 class HotCoco(Backend):
     """Port of lvis-api to compiled code, hotcoco."""
+    name = 'hotcoco'
 
     def __init__(self, ann_file: str, backend_args: Optional[dict]) -> None:
         import hotcoco
@@ -75,6 +97,19 @@ def check_backend(backend: str) -> None:
         raise ImportError("backend 'hotcoco' needs hotcoco, but it is not installed. Run: pip install hotcoco")
 
 
+def chosen_backend(backend: str, dataset: dict) -> str:
+    """Return the back-end for a dataset in LVIS format: ``'auto'`` is hotcoco, if it is installed and fits the data."""
+    if backend != 'auto':
+        return backend
+    fits = is_installed('hotcoco') and not any(map(_is_another_in_hotcoco, dataset['annotations']))
+    return 'hotcoco' if fits else 'lvis-api'
+
+
+def _is_another_in_hotcoco(annotation: dict) -> bool:
+    """Return whether hotcoco treats an annotation unlike lvis-api."""
+    return bool(annotation.get('iscrowd') or annotation.get('ignore') or not annotation['area'] > 0)
+
+
 def check_annotations(dataset: dict, backend: str) -> None:
     """Raise ``ValueError`` unless these are federated annotations that the back-end evaluates like lvis-api."""
     if not dataset['annotations']:
@@ -90,7 +125,6 @@ def check_annotations(dataset: dict, backend: str) -> None:
     for annotation in dataset['annotations']:
         if annotation['id'] < 1:  # lvis-api mistakes a match with annotation 0 for no match
             raise ValueError(f'annotation ids in ann_file must be at least 1, but got {annotation["id"]}')
-        crowd = annotation.get('iscrowd') or annotation.get('ignore')
-        if backend == 'hotcoco' and (crowd or not annotation['area'] > 0):  # hotcoco treats both unlike lvis-api
+        if backend == 'hotcoco' and _is_another_in_hotcoco(annotation):
             raise ValueError('backend hotcoco needs annotations with an area above 0 and without iscrowd and ignore, '
                              f"but got annotation {annotation['id']} of ann_file: use backend='lvis-api'")

@@ -1,4 +1,6 @@
 """Box and mask average precision of LVIS, on top of MMDetection's metric."""
+import sys
+import time
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -8,7 +10,14 @@ from mmengine.logging import MMLogger
 from mmcausal.checks import check_integer
 from mmcausal.datasets.lvis import check_categories
 from mmcausal.encoding import log_text
-from mmcausal.evaluation.lvis_backends import Backend, HotCoco, LVISApi, check_annotations, check_backend
+from mmcausal.evaluation.lvis_backends import (
+    Backend,
+    HotCoco,
+    LVISApi,
+    check_annotations,
+    check_backend,
+    chosen_backend,
+)
 from mmcausal.evaluation.total_effect import TotalEffectMixin
 from mmcausal.files import write_text
 from mmcausal.hosts import require_host
@@ -97,7 +106,9 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         ann_file: LVIS annotation file.
         metric: One or more of 'bbox', 'segm' and 'proposal_fast'.
         max_dets: Number of detections to keep per image, by score over all classes.
-        backend: 'lvis-api', or 'hotcoco' for the same metrics in a fraction of the time (extra ``fast-eval``).
+        backend: 'lvis-api', 'hotcoco' for the same metrics in a fraction of the time (extra ``fast-eval``), or 'auto':
+            hotcoco if it is installed and treats the annotations like lvis-api. The log names it, and says how long it
+            took.
         img_ids: Images to evaluate. By default all of ``ann_file``.
         iou_thrs: IoU thresholds that AP averages over. By default 0.5, 0.55, ..., 0.95.
         metric_items: Metrics to report, also 'AR@300', 'ARs@300', 'ARm@300' and 'ARl@300' for ``max_dets=300``. By
@@ -123,7 +134,7 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
                  metric: Union[str, Sequence[str]] = 'bbox',
                  *,
                  max_dets: int = 300,
-                 backend: str = 'lvis-api',
+                 backend: str = 'auto',
                  img_ids: Optional[Sequence[int]] = None,
                  iou_thrs: Optional[Union[float, Sequence[float]]] = None,
                  metric_items: Optional[Sequence[str]] = None,
@@ -137,6 +148,7 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         super().__init__(ann_file, metrics, iou_thrs=_checked_iou_thrs(iou_thrs), format_only=format_only,
                          outfile_prefix=outfile_prefix, **kwargs)
         self.metric_items = self._checked_items(metric_items)
+        backend = chosen_backend(backend, self._lvis_api.dataset)
         if not format_only:  # the files of test sets have no annotations
             check_annotations(self._lvis_api.dataset, backend)
         self.img_ids = self._checked_img_ids(img_ids)
@@ -199,7 +211,10 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         if not detections:
             logger.warning(f'No detections, so all {metric} metrics are 0')
             return {f'{metric}_{item}': 0. for item in self.metric_items}
+        logger.info(f'{len(detections)} detections in {len(self.img_ids)} images, matched by {self.backend.name}')
+        start = time.monotonic()
         precision, recall = self.backend.evaluate(detections, metric, self.max_dets, self.img_ids, self.iou_thrs)
+        logger.info(f'{self.backend.name} took {time.monotonic() - start:.1f} s{_peak_memory()}')
         known = {**self._precisions(precision), **self._recalls(recall)}
         values = {item: known[item] for item in self.metric_items}
         logger.info(f'{metric}: ' + ', '.join(f'{item} {value:.4f}' for item, value in values.items()))
@@ -272,6 +287,15 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         if not set(items) <= set(known):
             raise ValueError(f'metric_items must be among {known} for these iou_thrs and max_dets, but got {items}')
         return items
+
+
+def _peak_memory() -> str:
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return ''
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return f'; this process has held at most {getrusage(RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GB'
 
 
 def _mean(values: np.ndarray, empty: float = -1.) -> float:

@@ -1,10 +1,14 @@
 """The two backends of the LVIS metrics: the annotations that they accept, and their agreement."""
 import gzip
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,9 +19,10 @@ pytest.importorskip('lvis')
 from helpers.lvis_data import SIDE, evaluate, random_samples, sample  # noqa: E402
 from helpers.lvis_oracle import FIGURES, official  # noqa: E402
 from lvis import LVIS  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from pycocotools.mask import encode  # noqa: E402
 
-from mmcausal.evaluation import LVISMetric, lvis_backends  # noqa: E402
+from mmcausal.evaluation import LVISMetric, lvis_backends, lvis_metric  # noqa: E402
 
 
 @pytest.mark.parametrize('backend', ['lvis-api', 'hotcoco'])
@@ -67,6 +72,33 @@ def test_bad_annotations(ann_file, tmp_path, monkeypatch, options, backend, mess
     (tmp_path / 'gt.json').write_text(json.dumps(data))
     with pytest.raises(ValueError, match='neg_category_ids and not_exhaustive_category_ids for every image'):
         LVISMetric(str(tmp_path / 'gt.json'))
+
+
+@pytest.mark.parametrize('options, installed, expected', [
+    ({}, True, 'hotcoco'), ({}, False, 'lvis-api'), (dict(iscrowd=1), True, 'lvis-api'),
+    (dict(area=0), True, 'lvis-api'), (dict(ignore=1), True, 'lvis-api')])
+def test_the_fast_backend_is_taken_where_it_agrees(ann_file, tmp_path, monkeypatch, options, installed, expected):
+    monkeypatch.setattr(lvis_backends, 'is_installed', lambda name: installed)
+    monkeypatch.setattr(lvis_metric, 'HotCoco', lambda *args: SimpleNamespace(name='hotcoco'))
+    data = json.loads(Path(ann_file).read_text())
+    data['annotations'][0].update(options)
+    (tmp_path / 'gt.json').write_text(json.dumps(data))
+    assert LVISMetric(str(tmp_path / 'gt.json')).backend.name == expected
+
+
+@pytest.mark.parametrize('backend', ['auto', 'lvis-api', 'hotcoco'])
+def test_the_log_says_what_runs_and_for_how_long(truth, ann_file, backend, caplog):
+    if backend == 'hotcoco':
+        pytest.importorskip('hotcoco')
+    metric = LVISMetric(ann_file, backend=backend)
+    with patch.object(MMLogger, 'get_current_instance', lambda: logging.getLogger('lvis_test')):
+        with caplog.at_level(logging.INFO, 'lvis_test'):
+            evaluate(metric, random_samples(truth, seed=1))
+    name = metric.backend.name
+    assert f'images, matched by {name}' in caplog.text
+    assert re.search(rf'{name} took \d+\.\d s; this process has held at most \d+\.\d GB', caplog.text)
+    tenths = re.findall(r'lvis-api: (\d+) % of \d+ comparisons', caplog.text)
+    assert tenths == ([str(10 * n) for n in range(1, 11)] if name == 'lvis-api' else [])
 
 
 def test_missing_packages_are_named(ann_file, monkeypatch):

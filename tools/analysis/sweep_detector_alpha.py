@@ -73,7 +73,7 @@ def parse_args() -> argparse.Namespace:
     add_sweep_arguments(parser, 'AP')  # the groups are the metric's
     parser.set_defaults(dtype='float16')
     parser.add_argument('--num-images', type=integer_argument(1), help='number of images, the first of the split')
-    parser.add_argument('--backend', choices=['lvis-api', 'hotcoco'], default='lvis-api')
+    parser.add_argument('--backend', choices=['auto', 'lvis-api', 'hotcoco'], default='auto')
     parser.add_argument('--no-exempt-background', action='store_true', help='TDE of the background too, without Eq. 9')
     args = parser.parse_args()
     check_choice_of_alpha(parser, args)

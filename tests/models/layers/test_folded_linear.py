@@ -259,3 +259,25 @@ def test_layers_made_in_inference_mode(monkeypatch):
         layer.weight[0] *= -1
         torch.testing.assert_close(layer(x), plain(layer, x), atol=1e-5, rtol=1e-5)
         assert not torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize('channels', [2, 4, 8])
+def test_writes_through_data_to_any_class_are_noticed(channels):
+    """The sample of a matrix has numbers of each row."""
+    layer, x = DeconfoundLinear(channels, 30).eval(), torch.randn(6, channels)
+    with torch.no_grad():
+        for row in range(30):
+            before = layer(x)[:, row]
+            layer.weight.data[row] = -2 * layer.weight.data[row]
+            assert not torch.allclose(layer(x)[:, row], before, atol=1e-4), row
+
+
+def test_a_folded_layer_keeps_its_state():
+    layer, x = trained('linear with bias'), torch.randn(6, D)
+    folded = layer.fold()
+    before = folded(x)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        layer.bias.add_(1)
+        layer.mean_feature.neg_()
+    assert torch.equal(folded(x), before) and not before.requires_grad

@@ -73,6 +73,25 @@ def test_gradients_of_gradients(normalizer):
     assert torch.autograd.gradgradcheck(lambda w: deconfounded_logits(pair[0], w, 2, 2., 0.5, normalizer), pair[1:])
 
 
+@pytest.mark.parametrize('frozen', [None, 0, 1])
+@pytest.mark.parametrize('normalizer', KINDS)
+def test_a_gradient_that_can_be_differentiated_is_the_same(normalizer, frozen):
+    pair = inputs()
+    if frozen is not None:
+        pair[frozen].requires_grad_(False)
+    wanted = [each for each in pair if each.requires_grad]
+    grads = [torch.autograd.grad(function(*pair, 2, 16., 1 / 32, normalizer).square().sum(), wanted, create_graph=True)
+             for function in (deconfounded_logits, functional.deconfounded_logits)]
+    torch.testing.assert_close(*grads, atol=1e-9, rtol=1e-9)
+
+
+def test_a_head_of_many_channels(monkeypatch):
+    """One class may be more than a block."""
+    monkeypatch.setitem(normalized_product.BLOCK_SIZES, 'cpu', 7)
+    ours, plain = both(*inputs(), 2, 16., 1 / 32, 'deconfound')
+    torch.testing.assert_close(ours, plain, atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.half])
 def test_half_precision_is_computed_in_float32(dtype):
     x, weight = inputs(dtype=dtype)
