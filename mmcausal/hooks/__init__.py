@@ -9,6 +9,7 @@ from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
 from mmcausal.hooks.checkpoint_hook import CheckpointHook
 from mmcausal.hooks.class_means_hook import ClassMeansHook
 from mmcausal.hooks.class_prior_hook import ClassPriorHook
+from mmcausal.hooks.compile_backbone_hook import CompileBackboneHook
 from mmcausal.hooks.cumulative_learning_hook import CumulativeLearningHook
 from mmcausal.hooks.deferred_reweighting_hook import DeferredReweightingHook
 from mmcausal.hooks.exact_resume_hook import ExactResumeHook
@@ -18,8 +19,8 @@ from mmcausal.hooks.restart_classifier_hook import RestartClassifierHook
 
 __all__ = [
     'ChannelsLastHook', 'CheckpointCheckHook', 'CheckpointHook', 'ClassMeansHook', 'ClassPriorHook',
-    'CumulativeLearningHook', 'DeferredReweightingHook', 'ExactResumeHook', 'HeadDirectionHook', 'PicturesHook',
-    'RestartClassifierHook'
+    'CompileBackboneHook', 'CumulativeLearningHook', 'DeferredReweightingHook', 'ExactResumeHook', 'HeadDirectionHook',
+    'PicturesHook', 'RestartClassifierHook'
 ]
 
 if is_usable('mmdet'):
