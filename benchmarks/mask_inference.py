@@ -9,6 +9,7 @@ import argparse
 import copy
 import ctypes
 import json
+import os
 import time
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
@@ -134,12 +135,17 @@ def memory(field: str) -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
+def reset_peak() -> None:
+    file = os.open('/proc/self/clear_refs', os.O_WRONLY)
+    os.write(file, b'5')
+    os.close(file)
+
+
 def measured(run: Run, roi_head: nn.Module, call: Call) -> Tuple[float, float, List[Tensor]]:
     """Return seconds, peak memory in GB beyond that before, and the outputs of one run."""
     call = copy.deepcopy(call)  # the host rescales boxes in place
     ctypes.CDLL(None).malloc_trim(0)  # free memory that the process holds would hide a peak
-    with open('/proc/self/clear_refs', 'w') as file:
-        file.write('5')  # resets the peak
+    reset_peak()
     before, start = memory('VmRSS'), time.process_time()
     outputs = run(roi_head, call)
     return time.process_time() - start, memory('VmHWM') - before, outputs
