@@ -3,6 +3,7 @@ num_classes = 1203
 model = dict(
     backbone=dict(depth=101, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')),
     roi_head=dict(
+        type='mmcausal.LabelMaskCascadeRoIHead',
         bbox_head=[dict(head, num_classes=num_classes) for head in _base_.model.roi_head.bbox_head],
         mask_head=dict(num_classes=num_classes)),
     # LVIS evaluates the best 300 detections of an image

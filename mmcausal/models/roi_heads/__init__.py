@@ -3,6 +3,12 @@ from mmcausal.hosts import require_host
 
 require_host('mmdet')
 
+from mmcausal.models.roi_heads.label_masks import (
+    LabelMaskCascadeRoIHead,
+    LabelMaskHybridTaskCascadeRoIHead,
+    LabelMaskMixin,
+    LabelMaskStandardRoIHead,
+)
 from mmcausal.models.roi_heads.tde_roi_heads import (
     CascadeTDEMixin,
     StandardTDEMixin,
@@ -21,7 +27,8 @@ from mmcausal.models.roi_heads.tde_roi_heads import (
 )
 
 __all__ = [
-    'CascadeTDEMixin', 'StandardTDEMixin', 'TDECascadeRoIHead', 'TDEDoubleHeadRoIHead', 'TDEDynamicRoIHead',
+    'CascadeTDEMixin', 'LabelMaskCascadeRoIHead', 'LabelMaskHybridTaskCascadeRoIHead', 'LabelMaskMixin',
+    'LabelMaskStandardRoIHead', 'StandardTDEMixin', 'TDECascadeRoIHead', 'TDEDoubleHeadRoIHead', 'TDEDynamicRoIHead',
     'TDEGridRoIHead', 'TDEHybridTaskCascadeRoIHead', 'TDEMaskScoringRoIHead', 'TDEPISARoIHead',
     'TDEPointRendRoIHead', 'TDERoIHeadMixin', 'TDESCNetRoIHead', 'TDEStandardRoIHead', 'TDETridentRoIHead'
 ]

@@ -33,12 +33,13 @@ def box_heads(roi_head: BaseRoIHead) -> List[BBoxHead]:
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
 
-def check_settings(roi_head: Type[BaseRoIHead], settings: dict) -> None:
+def check_settings(roi_head: Type[BaseRoIHead], settings: dict, prefix: str = 'mmcausal.TDE') -> None:
     """Raise ``ValueError`` for settings of another RoI head of the host, which would be lost or fail at the first step.
 
     Args:
         roi_head: Class of the RoI head.
         settings: Arguments of its constructor.
+        prefix: What precedes the name of the host's RoI head in that of the one to use instead.
     """
     if not settings['bbox_head']:
         raise ValueError(f'{roi_head.__name__} needs a bbox_head, the head with the classifier, but got '
@@ -47,7 +48,7 @@ def check_settings(roi_head: Type[BaseRoIHead], settings: dict) -> None:
     for head in heads if isinstance(heads, (list, tuple)) else [heads]:
         check_config('bbox_head', head, nn.Module)
     for setting, owners in _settings_of_others(roi_head, settings):
-        ours = [f'mmcausal.TDE{owner}' for owner in owners if owner not in WITHOUT_TDE]
+        ours = [f'{prefix}{owner}' for owner in owners if not prefix or owner not in WITHOUT_TDE]
         advice = f'; use {" or ".join(ours)}' if ours else \
             ' and has no TDE; use mmcausal.TDEStandardRoIHead with a Shared2FCBBoxHead'
         raise ValueError(f'{roi_head.__name__} does not use {setting!r}, which belongs to {" or ".join(owners)}'

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
 from mmcausal.models.layers import DetectionDeconfoundLinear
+from mmcausal.models.roi_heads.label_masks import LABEL_MASK_ROI_HEADS, LabelMaskMixin
 from mmcausal.models.roi_heads.support import box_heads, check_box_head, check_settings
 from mmcausal.registry import MODELS
 
@@ -136,7 +137,7 @@ class StandardTDEMixin(TDERoIHeadMixin):
 
 
 @MODELS.register_module()
-class TDECascadeRoIHead(CascadeTDEMixin, host.CascadeRoIHead):
+class TDECascadeRoIHead(CascadeTDEMixin, LabelMaskMixin, host.CascadeRoIHead):
     """Same as MMDetection's ``CascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage.
 
     Example:
@@ -150,27 +151,27 @@ class TDECascadeRoIHead(CascadeTDEMixin, host.CascadeRoIHead):
 
 
 @MODELS.register_module()
-class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, host.HybridTaskCascadeRoIHead):
+class TDEHybridTaskCascadeRoIHead(CascadeTDEMixin, LabelMaskMixin, host.HybridTaskCascadeRoIHead):
     """Same as MMDetection's ``HybridTaskCascadeRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage."""
 
 
 @MODELS.register_module()
-class TDESCNetRoIHead(CascadeTDEMixin, host.SCNetRoIHead):
+class TDESCNetRoIHead(CascadeTDEMixin, LabelMaskMixin, host.SCNetRoIHead):
     """Same as MMDetection's ``SCNetRoIHead``, with a :class:`TDERoIHeadMixin` classifier per stage."""
 
 
 @MODELS.register_module()
-class TDEStandardRoIHead(StandardTDEMixin, host.StandardRoIHead):
+class TDEStandardRoIHead(StandardTDEMixin, LabelMaskMixin, host.StandardRoIHead):
     """Same as MMDetection's ``StandardRoIHead`` of Faster and Mask R-CNN, with :class:`TDERoIHeadMixin`."""
 
 
 @MODELS.register_module()
-class TDEDoubleHeadRoIHead(StandardTDEMixin, host.DoubleHeadRoIHead):
+class TDEDoubleHeadRoIHead(StandardTDEMixin, LabelMaskMixin, host.DoubleHeadRoIHead):
     """Same as MMDetection's ``DoubleHeadRoIHead``, with :class:`TDERoIHeadMixin`."""
 
 
 @MODELS.register_module()
-class TDEDynamicRoIHead(StandardTDEMixin, host.DynamicRoIHead):
+class TDEDynamicRoIHead(StandardTDEMixin, LabelMaskMixin, host.DynamicRoIHead):
     """Same as MMDetection's ``DynamicRoIHead``, with :class:`TDERoIHeadMixin`."""
 
 
@@ -185,7 +186,7 @@ class TDEMaskScoringRoIHead(StandardTDEMixin, host.MaskScoringRoIHead):
 
 
 @MODELS.register_module()
-class TDEPISARoIHead(StandardTDEMixin, host.PISARoIHead):
+class TDEPISARoIHead(StandardTDEMixin, LabelMaskMixin, host.PISARoIHead):
     """Same as MMDetection's ``PISARoIHead``, with :class:`TDERoIHeadMixin`."""
 
 
@@ -199,7 +200,9 @@ class TDETridentRoIHead(StandardTDEMixin, host.TridentRoIHead):
     """Same as MMDetection's ``TridentRoIHead``, with :class:`TDERoIHeadMixin`."""
 
 
-# RoI head of the host: ours, which derives from a mixin and from it
-TDE_ROI_HEADS = {head.__bases__[1]: head for head in (
+# RoI head of the host: ours, which derives from mixins and from it
+TDE_ROI_HEADS = {head.__bases__[-1]: head for head in (
     TDECascadeRoIHead, TDEHybridTaskCascadeRoIHead, TDESCNetRoIHead, TDEStandardRoIHead, TDEDoubleHeadRoIHead,
     TDEDynamicRoIHead, TDEGridRoIHead, TDEMaskScoringRoIHead, TDEPISARoIHead, TDEPointRendRoIHead, TDETridentRoIHead)}
+# A trained detector of this package without TDE gets the same RoI head.
+TDE_ROI_HEADS.update({ours: TDE_ROI_HEADS[stock] for stock, ours in LABEL_MASK_ROI_HEADS.items()})

@@ -15,6 +15,7 @@ from mmdet.models.layers import NormedLinear  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 
+from mmcausal.models.roi_heads.label_masks import LabelMaskMixin  # noqa: E402
 from mmcausal.models.roi_heads.support import box_heads, check_box_head  # noqa: E402
 from mmcausal.models.roi_heads.tde_roi_heads import TDE_ROI_HEADS, TDERoIHeadMixin, set_classifier  # noqa: E402
 
@@ -54,7 +55,7 @@ def _without_tde(detector: nn.Module) -> str:
     if roi_head is None:
         return (f'TDE needs a softmax over classes and background in the roi_head of a two-stage detector, but {name} '
                 'has no roi_head; use a detector such as Faster R-CNN')
-    stock = ', '.join(sorted(head.__name__ for head in TDE_ROI_HEADS))
+    stock = ', '.join(sorted(head.__name__ for head in TDE_ROI_HEADS if not issubclass(head, LabelMaskMixin)))
     return (f'TDE has no RoI head for the {type(roi_head).__name__} of this {name}; use one of {stock}, or derive '
             'yours from mmcausal.StandardTDEMixin or CascadeTDEMixin and your RoI head')
 
