@@ -41,6 +41,7 @@ CASES = {
     'benchmarks/gpu.py': ('--out o.json', ['o.json']),
     'benchmarks/kills.py': ('--out o.json', ['o.json']),
     'benchmarks/layer_speed.py': ('--out o.json', ['o.json']),
+    'benchmarks/lvis_evaluation.py': ('--out o.json', ['o.json']),
     'benchmarks/mask_inference.py': ('--config in.py --out o.json', ['o.json']),
     'benchmarks/momentum_ablation.py': ('--out o.json', ['o.json']),
     'benchmarks/optimizers.py': ('--out o.json', ['o.json']),
