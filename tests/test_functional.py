@@ -293,3 +293,20 @@ def test_autocast_is_that_of_the_tensors_device(monkeypatch):
 @pytest.mark.parametrize('device, has_autocast', [('cpu', True), ('cuda', True), ('meta', False)])
 def test_devices_with_autocast(device, has_autocast):
     assert isinstance(functional.without_autocast(torch.device(device)), torch.autocast) == has_autocast
+
+
+@pytest.mark.parametrize('num_heads', [1, 2, 4])
+def test_sums_of_heads(num_heads):
+    x = torch.randn(5, 8)
+    x[1, :2] = 0
+    sums = torch.zeros(2, 8).tolist()
+    for row in x.tolist():
+        for k, head in enumerate(oracle.heads(row, num_heads)):
+            for d, value in enumerate(head, k * len(head)):
+                sums[0][d] += value
+                sums[1][d] += value / (oracle.norm(head) or 1)
+    torch.testing.assert_close(functional.sums_of_heads(x, num_heads), torch.tensor(sums))
+    assert torch.equal(functional.sums_of_heads(x[:0], num_heads), torch.zeros(2, 8))
+    assert torch.equal(functional.sums_of_heads(x), functional.sums_of_heads(x, 2))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        torch.testing.assert_close(functional.sums_of_heads(x, num_heads), torch.tensor(sums))

@@ -138,7 +138,7 @@ def test_class_means_of_half_precision_features():
         loaded(x)
 
 
-def test_class_means_are_those_of_all_ranks(monkeypatch):
+def test_class_means_are_those_of_all_processes(monkeypatch):
     """With every sum twice as large, as from two ranks with the same images, the means stay."""
     layer, x = NCMLinear(4, 3), torch.randn(6, 4)
     layer.add_samples(x, torch.arange(6) % 3)

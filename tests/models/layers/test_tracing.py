@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from mmcausal.models import layers
-from mmcausal.models.layers import DeconfoundLinear, DetectionDeconfoundLinear
+from mmcausal.models.layers import (
+    DeconfoundLinear,
+    DetectionDeconfoundLinear,
+    decoupled_linears,
+    normalized_product,
+    tde_linear,
+)
 
 IS_MODERN = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 4)
 needs_compiler = pytest.mark.skipif(not IS_MODERN, reason='torch.compile and torch.export need PyTorch 2.4')
@@ -156,13 +162,36 @@ def test_a_trace_refuses_what_evaluation_refuses():
         torch.jit.trace(layer, x)
 
 
-@needs_compiler
-@pytest.mark.parametrize('name, spoil', [
+SPOILT = pytest.mark.parametrize('name, spoil', [
     ('deconfound K=4 alpha=1.5', lambda layer: layer.reset_direction()),
+    ('deconfound K=4 alpha=1.5', lambda layer: layer.mean_feature[3:4].fill_(torch.inf)),
     ('deconfound K=4 alpha=auto', lambda layer: layer.mean_cosine.fill_(-0.5)),
+    ('deconfound K=4 alpha=auto', lambda layer: layer.mean_cosine.fill_(0.)),
+    ('deconfound K=4 alpha=auto', lambda layer: layer.mean_cosine.fill_(torch.inf)),
+    ('deconfound K=4 alpha=auto', lambda layer: layer.mean_cosine.fill_(torch.nan)),
     ('logit adjustment', lambda layer: layer.log_prior.zero_()),
     ('NCM', lambda layer: layer.has_means.fill_(False)),
 ])
+
+
+@SPOILT
+def test_what_a_graph_computes_is_nan_where_evaluation_raises(name, spoil, monkeypatch):
+    for module in (tde_linear, decoupled_linears, normalized_product):
+        monkeypatch.setattr(module, 'is_traced', lambda: True)
+    layer, x = trained(name), torch.randn(4, 16)
+    with torch.no_grad():
+        logits = layer(x)
+        assert logits.isfinite().all()
+        monkeypatch.undo()
+        torch.testing.assert_close(logits, layer(x), atol=1e-5, rtol=1e-5)
+        for module in (tde_linear, decoupled_linears, normalized_product):
+            monkeypatch.setattr(module, 'is_traced', lambda: True)
+        spoil(layer)
+        assert layer(x).isnan().all()
+
+
+@needs_compiler
+@SPOILT
 def test_a_graph_yields_nan_where_evaluation_raises(name, spoil):
     """Values are not known to a compiler, so it cannot raise; but nothing that looks like a prediction comes out."""
     layer = trained(name)
