@@ -2,8 +2,9 @@
 
 Each round builds a Runner, resumes from the last checkpoint and trains for some more epochs, so whatever a Runner
 leaves behind adds up. MMEngine itself keeps the logger of each Runner, with an open file, its message hub and its
-visualizer until the process ends; these are dropped after each round. The slopes are fitted to the highest values of
-each round, after a warm-up. Linux only.
+visualizer until the process ends; these are dropped after each round. The slopes are fitted to the medians of each
+round, after a warm-up: batches on their way between processes raise single samples. Memory is that of the process and
+its workers without files: pages of libraries are shared with whatever else runs. Linux only.
 """
 import argparse
 import gc
@@ -22,8 +23,8 @@ from mmcausal.analysis import provenance
 from mmcausal.commands import add_overwrite_argument, check_outputs
 from mmcausal.files import write_text
 
-COLUMNS = ('minutes', 'rss_mb', 'total_mb', 'descriptors')
-Sample = Tuple[float, float, float, int]
+COLUMNS = ('minutes', 'own_mb', 'total_mb', 'descriptors')
+Sample = Tuple[float, float, float, float]
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,8 +61,8 @@ class Sampler(Thread):
         """Return minutes, memory of this process, of it and its workers without counting shared pages twice, files."""
         own = Path('/proc/self')
         children = [pid for task in own.glob('task/*/children') for pid in task.read_text(encoding='utf-8').split()]
-        total = sum(megabytes(process, 'Pss') for process in [own, *(Path('/proc') / pid for pid in children)])
-        return ((time.time() - self.start_time) / 60, megabytes(own, 'Rss'), total, len(list(own.glob('fd/*'))))
+        total = sum(megabytes(process, 'Pss_Anon') for process in [own, *(Path('/proc') / pid for pid in children)])
+        return ((time.time() - self.start_time) / 60, megabytes(own, 'Anonymous'), total, len(list(own.glob('fd/*'))))
 
 
 def megabytes(process: Path, field: str) -> float:
@@ -111,14 +112,14 @@ def drop_instances(runner: Runner) -> None:
         type(kept)._instance_dict.clear()
 
 
-def peaks(samples: Sequence[Sample]) -> Sample:
-    """Return the time of the last sample and the highest values of a round."""
-    minutes, rss, total, descriptors = zip(*samples)
-    return minutes[-1], max(rss), max(total), max(descriptors)
+def medians(samples: Sequence[Sample]) -> Sample:
+    """Return the time of the last sample and the medians of the values of a round."""
+    minutes, own, total, descriptors = zip(*samples)
+    return minutes[-1], float(np.median(own)), float(np.median(total)), float(np.median(descriptors))
 
 
 def slopes(rounds: Sequence[Sample], warm_up: float) -> Dict[str, Dict[str, float]]:
-    """Return slope per hour, standard error and mean of the highest values of each round."""
+    """Return slope per hour, standard error and mean of the medians of each round."""
     values = np.array(rounds)[int(len(rounds) * warm_up):]
     hours = values[:, 0] / 60 - values[:, 0].mean() / 60
     result = {}
@@ -145,12 +146,12 @@ def main() -> None:
         first = len(sampler.samples)
         train_round(args, (len(rounds) + 1) * args.epochs, counter)
         sampler.samples.append(sampler.sample())
-        rounds.append(peaks(sampler.samples[first:]))
-        print('soak: round {}, {:.1f} minutes, RSS {:.0f} MB, with workers {:.0f} MB, {} descriptors'.format(
+        rounds.append(medians(sampler.samples[first:]))
+        print('soak: round {}, {:.1f} minutes, {:.0f} MB, with workers {:.0f} MB, {:.0f} descriptors'.format(
             len(rounds), *rounds[-1]), flush=True)
         result = dict(source, rounds=len(rounds), steps=counter.steps, columns=COLUMNS,
                       slopes=slopes(rounds, args.warm_up) if len(rounds) > 3 else None,
-                      highest_of_rounds=rounded(rounds), samples=rounded(sampler.samples))
+                      medians_of_rounds=rounded(rounds), samples=rounded(sampler.samples))
         write_text(args.out, json.dumps(result))
     sampler.stopped.set()
     print('soak:', json.dumps(result['slopes'], indent=1))
