@@ -86,8 +86,11 @@ class HotCoco(Backend):
 
 def _has_area(detection: dict) -> bool:
     """Return whether a box or mask is not empty: lvis-api drops empty ones, after choosing the best ``max_dets``."""
+    if 'bbox' in detection:
+        _, _, width, height = detection['bbox']
+        return width * height > 0
     from pycocotools.mask import area
-    return bool(np.prod(detection['bbox'][2:]) > 0 if 'bbox' in detection else area(detection['segmentation']) > 0)
+    return bool(area(detection['segmentation']) > 0)
 
 
 def check_backend(backend: str) -> None:

@@ -195,15 +195,14 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         image_id, scores, labels = prediction['img_id'], prediction['scores'], prediction['labels']
         if metric == 'segm':
             scores = prediction.get('mask_scores', scores)
-        detections = []
-        for i in _ranking(scores)[:self.max_dets]:
-            detection = dict(image_id=int(image_id), category_id=self.cat_ids[labels[i]], score=float(scores[i]))
-            if metric == 'bbox':
-                detection['bbox'] = self.xyxy2xywh(prediction['bboxes'][i])
-            else:  # given a box too, lvis-api would compute the size from it
-                detection['segmentation'] = _text_rle(prediction['masks'][i])
-            detections.append(detection)
-        return detections
+        best = _ranking(scores)[:self.max_dets]
+        places: List[dict]
+        if metric == 'bbox':
+            places = [dict(bbox=box) for box in _with_sizes(np.asarray(prediction['bboxes'])[best])]
+        else:  # given a box too, lvis-api would compute the size from it
+            places = [dict(segmentation=_text_rle(prediction['masks'][i])) for i in best]
+        return [dict(image_id=int(image_id), category_id=self.cat_ids[label], score=score, **place)
+                for label, score, place in zip(labels[best], scores[best].tolist(), places)]
 
     def _average_precision(self, predictions: Sequence[dict], metric: str) -> Dict[str, float]:
         logger = MMLogger.get_current_instance()
@@ -306,6 +305,13 @@ def _mean(values: np.ndarray, empty: float = -1.) -> float:
 
 def _ranking(scores: np.ndarray) -> np.ndarray:
     return np.argsort(-scores, kind='stable')
+
+
+def _with_sizes(boxes: np.ndarray) -> List[List[float]]:
+    """Return boxes (N, 4) with width and height in place of their second corner, as lists for the files."""
+    boxes = boxes.astype(np.float64).reshape(-1, 4)
+    boxes[:, 2:] -= boxes[:, :2]
+    return boxes.tolist()
 
 
 def _text_rle(rle: dict) -> dict:
