@@ -196,13 +196,13 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         if metric == 'segm':
             scores = prediction.get('mask_scores', scores)
         best = _ranking(scores)[:self.max_dets]
-        places: List[dict]
         if metric == 'bbox':
-            places = [dict(bbox=box) for box in _with_sizes(np.asarray(prediction['bboxes'])[best])]
+            name, places = 'bbox', _with_sizes(np.asarray(prediction['bboxes'])[best])
         else:  # given a box too, lvis-api would compute the size from it
-            places = [dict(segmentation=_text_rle(prediction['masks'][i])) for i in best]
-        return [dict(image_id=int(image_id), category_id=self.cat_ids[label], score=score, **place)
-                for label, score, place in zip(labels[best], scores[best].tolist(), places)]
+            name, places = 'segmentation', [_text_rle(prediction['masks'][i]) for i in best]
+        image_id, categories = int(image_id), [self.cat_ids[label] for label in np.asarray(labels)[best].tolist()]
+        return [{'image_id': image_id, 'category_id': category, 'score': score, name: place}
+                for category, score, place in zip(categories, np.asarray(scores)[best].tolist(), places)]
 
     def _average_precision(self, predictions: Sequence[dict], metric: str) -> Dict[str, float]:
         logger = MMLogger.get_current_instance()
@@ -307,7 +307,7 @@ def _ranking(scores: np.ndarray) -> np.ndarray:
     return np.argsort(-scores, kind='stable')
 
 
-def _with_sizes(boxes: np.ndarray) -> List[List[float]]:
+def _with_sizes(boxes: np.ndarray) -> list:
     """Return boxes (N, 4) with width and height in place of their second corner, as lists for the files."""
     boxes = boxes.astype(np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
