@@ -27,10 +27,11 @@ HOSTS = ('mmpretrain', 'mmdet')
 ON_PURPOSE = (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError)
 ABOUT_INPUT = {'mmcausal': ON_PURPOSE, __name__: ON_PURPOSE, '__main__': ON_PURPOSE,
                'mmengine.runner.runner': ON_PURPOSE, 'mmengine.registry': Exception, 'mmengine.config': Exception}
-# Code that its user did not write, and methods of loops that run the network
-INSTALLED = ('<', *map(sysconfig.get_path, ('stdlib', 'purelib', 'platlib')),
-             *(str(Path(file).resolve().parent) for file in (__file__, mmcausal.__file__)))
-STEPS = ('run_epoch', 'run_iter')
+# Code that its user did not write, and functions of MMEngine that build what a config asks for
+INSTALLED = ('<', *(f'{folder}{os.sep}' for folder in (
+    *map(sysconfig.get_path, ('stdlib', 'purelib', 'platlib')),
+    *(Path(file).resolve().parent for file in (__file__, mmcausal.__file__)))))
+BUILDING = ('build', '__init__', 'from_cfg')
 UNKNOWN_SETTING = re.compile(r'__init__\(\) (got an unexpected keyword|missing \d+ required)')
 
 
@@ -55,7 +56,7 @@ def errors_about_input() -> Iterator[None]:
     except Exception as error:
         if is_about_input(error):
             sys.exit(error_text(error))
-        if not is_before_first_step(error):
+        if not is_of_building(error):
             raise
         place = traceback.extract_tb(error.__traceback__)[-1]
         sys.exit(f'{" ".join(sys.argv)} cannot be built from its config: {type(error).__name__}: {error} '
@@ -68,13 +69,19 @@ def is_about_input(error: Exception) -> bool:
         return True
     innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
     raised_in = innermost.f_globals.get('__name__', '')
-    return any(raised_in.startswith(module) and isinstance(error, kinds) for module, kinds in ABOUT_INPUT.items())
+    return any(_is_in(raised_in, module) and isinstance(error, kinds) for module, kinds in ABOUT_INPUT.items())
 
 
-def is_before_first_step(error: Exception) -> bool:
-    """Return whether installed packages alone failed, while they built what the config asks for."""
-    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return all(code.co_filename.startswith(INSTALLED) and code.co_name not in STEPS for code in codes)
+def is_of_building(error: Exception) -> bool:
+    """Return whether installed packages alone failed, while MMEngine built what the config asks for."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_installed = all(frame.f_code.co_filename.startswith(INSTALLED) for frame in frames)
+    return is_installed and any(_is_in(frame.f_globals.get('__name__', ''), 'mmengine')
+                                and frame.f_code.co_name.startswith(BUILDING) for frame in frames)
+
+
+def _is_in(name: str, module: str) -> bool:
+    return name == module or name.startswith(f'{module}.')
 
 
 def _run_host_script(name: str) -> None:
@@ -87,7 +94,8 @@ def _run_host_script(name: str) -> None:
         runpy.run_path(str(host_script(sys.argv[0], scope, name)), run_name='__main__')
         return
     cfg = read_config(config, options(sys.argv[1:]), needs=['model'])
-    check_optimizer(cfg)
+    if name == 'train.py':
+        check_optimizer(cfg)
     script = host_script(config, cfg.get('default_scope', 'mmengine'), name)
     is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
     if is_cpu_rank:

@@ -110,7 +110,7 @@ def chosen_backend(backend: str, dataset: dict) -> str:
 
 def _is_another_in_hotcoco(annotation: dict) -> bool:
     """Return whether hotcoco treats an annotation unlike lvis-api."""
-    return bool(annotation.get('iscrowd') or annotation.get('ignore') or not annotation['area'] > 0)
+    return bool(annotation.get('iscrowd') or annotation.get('ignore') or not annotation.get('area', 0) > 0)
 
 
 def check_annotations(dataset: dict, backend: str) -> None:

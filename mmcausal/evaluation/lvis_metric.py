@@ -148,8 +148,10 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         super().__init__(ann_file, metrics, iou_thrs=_checked_iou_thrs(iou_thrs), format_only=format_only,
                          outfile_prefix=outfile_prefix, **kwargs)
         self.metric_items = self._checked_items(metric_items)
-        backend = chosen_backend(backend, self._lvis_api.dataset)
-        if not format_only:  # the files of test sets have no annotations
+        if format_only:  # the files of test sets have no annotations
+            backend = 'lvis-api'
+        else:
+            backend = chosen_backend(backend, self._lvis_api.dataset)
             check_annotations(self._lvis_api.dataset, backend)
         self.img_ids = self._checked_img_ids(img_ids)
         self.cat_ids = self._lvis_api.get_cat_ids()

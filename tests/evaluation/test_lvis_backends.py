@@ -86,6 +86,14 @@ def test_the_fast_backend_is_taken_where_it_agrees(ann_file, tmp_path, monkeypat
     assert LVISMetric(str(tmp_path / 'gt.json')).backend.name == expected
 
 
+def test_annotations_without_an_area_are_for_the_reference(ann_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(lvis_backends, 'is_installed', lambda name: True)
+    data = json.loads(Path(ann_file).read_text())
+    del data['annotations'][0]['area']
+    (tmp_path / 'gt.json').write_text(json.dumps(data))
+    assert LVISMetric(str(tmp_path / 'gt.json')).backend.name == 'lvis-api'
+
+
 @pytest.mark.parametrize('backend', ['auto', 'lvis-api', 'hotcoco'])
 def test_the_log_says_what_runs_and_for_how_long(truth, ann_file, backend, caplog):
     if backend == 'hotcoco':

@@ -1,5 +1,7 @@
 """Wrong calls of every tool end with a sentence that names the value and the demand."""
+import importlib
 import json
+import sysconfig
 
 import pytest
 from helpers.commands import ROOT, run
@@ -270,6 +272,53 @@ def test_a_fault_in_code_of_the_user_keeps_its_traceback(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     with pytest.raises(TypeError, match='has no len'):
         call('train.py', 'config_own.py')
+
+
+def raised_by(functions, folder):
+    """Return an error that comes through functions: (module, name, folder), the outermost first."""
+    error = ZeroDivisionError('a fault')
+    body = 'def {name}(then, error):\n    if then: then[0](then[1:], error)\n    else: raise error\n'
+    calls = []
+    for module, name, place in functions:
+        scope = {'__name__': module}
+        exec(compile(body.format(name=name), f'{place}/{name}.py', 'exec'), scope)
+        calls.append(scope[name])
+    try:
+        calls[0](calls[1:], error)
+    except ZeroDivisionError as raised:
+        raised.__traceback__ = raised.__traceback__.tb_next  # without this test
+        return raised
+
+
+@pytest.mark.parametrize('functions, expected', [
+    ([('mmengine.runner.runner', 'build_dataloader', 'site')], True),
+    ([('mmengine.runner.loops', '__init__', 'site'), ('torch.utils.data', '__init__', 'site')], True),
+    ([('mmengine.runner.loops', 'run', 'site'), ('mmengine.evaluator.evaluator', 'evaluate', 'site')], False),
+    ([('mmengine.runner.loops', 'run', 'site'), ('other.data', '__getitem__', 'site')], False),
+    ([('mmengine.runner.runner', 'build_model', 'site'), ('own', '__init__', '/home/user')], False),
+    ([('mmengine.runner.runner', 'build_model', 'site'), ('own', '__init__', 'tools_of_mine')], False),
+])
+def test_what_counts_as_building(functions, expected, tmp_path, monkeypatch):
+    """Work that has begun keeps its traceback, and so does code of the user, wherever it lies."""
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    host = importlib.import_module('host')
+    places = {'site': sysconfig.get_path('purelib'), 'tools_of_mine': f'{ROOT}/tools_of_mine'}
+    error = raised_by([(module, name, places.get(place, place)) for module, name, place in functions], tmp_path)
+    assert host.is_of_building(error) is expected and not host.is_about_input(error)
+
+
+def test_modules_whose_names_begin_alike_are_not_ours(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    host = importlib.import_module('host')
+    error = raised_by([('hostile', 'work', '/home/user')], tmp_path)
+    assert not host.is_about_input(error) and host._is_in('mmcausal.hooks', 'mmcausal')
+    assert not host._is_in('mmcausal_mine', 'mmcausal')
+
+
+def test_a_test_needs_no_optimizer(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    status, output = call('test.py', 'config.py', 'good.pth', '--cfg-options', 'optim_wrapper.optimizer.type=AdamW8bit')
+    assert status == 0, output
 
 
 def test_the_good_files_are_good(folder, monkeypatch):

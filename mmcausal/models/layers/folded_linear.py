@@ -1,5 +1,6 @@
 """Evaluation of a classifier layer with everything that does not depend on the features computed once."""
-from typing import TYPE_CHECKING, Dict, List
+import numbers
+from typing import TYPE_CHECKING, Dict, List, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,18 +74,23 @@ class FoldedDetectionLinear(FoldedLinear):
         return exempt_background(logits, tde_logits, self.num_background)
 
 
+class _Kept(NamedTuple):
+    """Folded layers by settings, and the state of the tensors that they are of."""
+    versions: List[tuple]
+    samples: List[Tensor]
+    folds: Dict[tuple, FoldedLinear]
+
+
 class FoldedCache:
     """Folded layers by the settings of their layer, such as alpha, for as long as its tensors stay as they are.
 
     PyTorch counts the changes of a tensor, except those through ``tensor.data``, by which some optimisers and EMA hooks
-    write all of its numbers. So a sample of each tensor, with numbers of each row, is compared too.
+    write all of its numbers. So a sample of each tensor, with a number of each row and column, is compared too.
     """
     MAX_FOLDS = 2  # TDE, and the total effect that validations report beside it
 
     def __init__(self) -> None:
-        self._versions: List[tuple] = []
-        self._sample = torch.zeros(0)
-        self._folds: Dict[tuple, FoldedLinear] = {}
+        self._kept = _Kept([], [], {})
 
     def __reduce__(self) -> tuple:
         """Leave the folded layers out of copies and pickles."""
@@ -92,28 +98,33 @@ class FoldedCache:
 
     def clear(self) -> None:
         """Forget all folded layers."""
-        self._folds.clear()
+        self._kept = _Kept([], [], {})
 
     def of(self, layer: 'TDELinear') -> FoldedLinear:
         """Return the folded layer, computed again if anything in ``layer`` has changed."""
-        own = [value for value in vars(layer).values() if isinstance(value, Tensor)]
-        tensors = [*layer.parameters(), *layer.buffers(), *own]
-        # Tensors made in inference mode have no count of their changes, so they are taken for changed
-        versions = [(each.data_ptr(), each.dtype, each.device, object() if each.is_inference() else each._version)
-                    for each in tensors]
-        sample = torch.cat([_bytes_of_each_row(each) for each in tensors])
-        if versions != self._versions or not torch.equal(sample, self._sample):
-            self.clear()
-        settings = tuple(value for value in vars(layer).values() if isinstance(value, (bool, int, float, str)))
-        if settings not in self._folds:
-            if len(self._folds) == self.MAX_FOLDS:
-                self.clear()
-            self._folds[settings] = layer.fold()
-        self._versions, self._sample = versions, sample
-        return self._folds[settings]
+        # Made in inference mode, the folded weights could not take part in a gradient later
+        with torch.inference_mode(False), torch.no_grad():
+            own = [value for value in vars(layer).values() if isinstance(value, Tensor)]
+            tensors = [*layer.parameters(), *layer.buffers(), *own]
+            # Tensors made in inference mode have no count of their changes, so they are taken for changed
+            versions = [(each.data_ptr(), each.dtype, each.device, object() if each.is_inference() else each._version)
+                        for each in tensors]
+            samples = [_sample(each) for each in tensors]
+            kept = self._kept
+            is_same = versions == kept.versions and all(map(torch.equal, samples, kept.samples))
+            settings = tuple((name, value) for name, value in vars(layer).items()
+                             if isinstance(value, (numbers.Number, str)))
+            folds = kept.folds if is_same else {}
+            if settings not in folds:
+                folds = {**(folds if len(folds) < self.MAX_FOLDS else {}), settings: layer.fold()}
+            self._kept = _Kept(versions, samples, folds)  # at once, because another thread may infer too
+            return folds[settings]
 
 
-def _bytes_of_each_row(tensor: Tensor) -> Tensor:
-    """Return the bytes of a vector, or of some numbers of a matrix (N, D): those on its diagonals, D - 1 apart."""
-    step = max(tensor.shape[-1] - 1, 1) if tensor.dim() > 1 else 1
-    return tensor.detach().flatten()[::step].contiguous().view(torch.uint8)
+def _sample(tensor: Tensor) -> Tensor:
+    """Return the bytes of a vector, or those of a matrix (N, D) along a diagonal that meets each row and column."""
+    if tensor.dim() > 1:
+        rows, columns = tensor.shape[0], tensor[0].numel()
+        steps = torch.arange(max(rows, columns), device=tensor.device)
+        tensor = tensor.detach().reshape(rows, columns)[steps % rows, steps % columns]
+    return tensor.detach().reshape(-1).clone().view(torch.uint8)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmcausal import functional
-from mmcausal.models.layers.tracing import is_traced
+from mmcausal.models.layers.tracing import is_traced, is_transformed
 
 Factor = Callable[[Tensor], Tensor]  # of the lengths of heads (N, K, 1): what the heads are multiplied with
 # Numbers in a block: as many as fit into the cache of a CPU, or keep a GPU busy
@@ -25,9 +25,10 @@ def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int, tau: float, g
                         normalizer: str) -> Tensor:
     """Same as :func:`mmcausal.functional.deconfounded_logits`, except that its gradient needs less time and memory.
 
-    Compilers and exporters, which fuse operations themselves, see the plain function.
+    Compilers and exporters, which fuse operations themselves, see the plain function; so do ``torch.func`` and forward-
+    mode differentiation.
     """
-    if is_traced():
+    if is_traced() or is_transformed():
         return functional.deconfounded_logits(x, weight, num_heads, tau, gamma, normalizer)
     functional.check_product(x, weight, num_heads, tau, gamma, normalizer)
     if functional.NORMALIZERS[normalizer][:2] == (None, None):
@@ -57,11 +58,12 @@ class NormalizedProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], None, None, None]:
         x, weight, lengths, weight_lengths = ctx.saved_tensors
         needs_x, needs_weight = ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
-            product = (_plainly_scaled(x, ctx.num_heads, ctx.feature_factor)
-                       @ _plainly_scaled(weight, ctx.num_heads, ctx.weight_factor).t())
+        if torch.is_grad_enabled() or is_transformed():  # the gradient of this gradient is wanted, or many at once
             inputs = [each for each, is_needed in ((x, needs_x), (weight, needs_weight)) if is_needed]
-            grads = iter(torch.autograd.grad(product, inputs, grad, create_graph=True))
+            with torch.enable_grad(), functional.without_autocast(x.device):
+                product = (_plainly_scaled(x, ctx.num_heads, ctx.feature_factor)
+                           @ _plainly_scaled(weight, ctx.num_heads, ctx.weight_factor).t())
+                grads = iter(torch.autograd.grad(product, inputs, grad, create_graph=torch.is_grad_enabled()))
             return (next(grads) if needs_x else None, next(grads) if needs_weight else None, None, None, None)
         buffer = _buffer(weight)
         factor, slope = _with_slope(ctx.feature_factor, lengths)
@@ -72,14 +74,15 @@ class NormalizedProduct(torch.autograd.Function):
             grad_weight = torch.empty_like(weight)
             for rows in _blocks(weight, buffer):
                 torch.mm(grad[:, rows].t(), features, out=grad_weight[rows])
-                _scale_gradient(grad_weight[rows], weight[rows], weight_factor[rows], weight_slope[rows], buffer)
+                _scale_gradient(grad_weight[rows], weight[rows], weight_lengths[rows], weight_factor[rows],
+                                weight_slope[rows], buffer)
             del features  # before there is a gradient of the same size
         if needs_x:
             grad_x = torch.zeros_like(x)
             for rows in _blocks(weight, buffer):
                 grad_x.addmm_(grad[:, rows], _scaled(weight[rows], weight_factor[rows], buffer))
             for rows in _blocks(x, buffer):
-                _scale_gradient(grad_x[rows], x[rows], factor[rows], slope[rows], buffer)
+                _scale_gradient(grad_x[rows], x[rows], lengths[rows], factor[rows], slope[rows], buffer)
         return grad_x, grad_weight, None, None, None
 
 
@@ -115,20 +118,22 @@ def _scaled(vectors: Tensor, factor: Tensor, out: Tensor) -> Tensor:
 
 
 def _with_slope(factor: Factor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
-    """Return the factors of lengths, and their derivatives over the lengths, divided by these."""
+    """Return the factors of lengths, and their derivatives over the lengths."""
     lengths = lengths.detach().requires_grad_()
     with torch.enable_grad():
         values = factor(lengths)
         if not values.requires_grad:  # a part of the normaliser that is 1
             return values, torch.zeros_like(values)
         slope, = torch.autograd.grad(values.sum(), lengths)
-    lengths, values = lengths.detach(), values.detach()
-    return values, (slope / lengths).masked_fill_(lengths == 0, 0)  # a length of zero has no gradient
+    return values.detach(), slope
 
 
-def _scale_gradient(grad: Tensor, vectors: Tensor, factor: Tensor, slope: Tensor, buffer: Tensor) -> None:
+def _scale_gradient(grad: Tensor, vectors: Tensor, lengths: Tensor, factor: Tensor, slope: Tensor,
+                    buffer: Tensor) -> None:
     """Turn the gradient of scaled vectors (N, D) into one of the vectors, in place."""
     num_heads = factor.shape[1]
-    products = _heads(torch.mul(grad, vectors, out=buffer[:len(grad)]), num_heads)
-    along = products.sum(-1, keepdim=True).mul_(slope)
-    _heads(grad, num_heads).mul_(factor).addcmul_(_heads(vectors, num_heads), along)
+    grad, vectors, buffer = (_heads(each[:len(grad)], num_heads) for each in (grad, vectors, buffer))
+    to_unit = lengths.masked_fill(lengths == 0, 1).reciprocal()  # the length of zero has no gradient
+    along = torch.mul(grad, vectors, out=buffer).sum(-1, keepdim=True).mul_(slope)
+    units = torch.mul(vectors, to_unit, out=buffer)  # a factor of short vectors with 1 / length^2 would overflow
+    grad.mul_(factor).addcmul_(units, along)

@@ -1,6 +1,6 @@
 """Linear classifier with a moving average of its input, and Total Direct Effect (TDE) inference by it."""
 import warnings
-from typing import Optional, Tuple, Union
+from typing import Callable, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from mmcausal.models.layers.folded_linear import FoldedCache, FoldedLinear
 from mmcausal.models.layers.logits import count_meaningless
 from mmcausal.models.layers.normalized_product import deconfounded_logits
 from mmcausal.models.layers.observed_linear import ObservedLinear
-from mmcausal.models.layers.tracing import is_traced, nan_unless
+from mmcausal.models.layers.tracing import is_traced, is_transformed, nan_unless
 
 Alpha = Union[float, str]
 # More than any gradient accumulation: a direction without an update for so long will not get one.
@@ -106,13 +106,18 @@ class TDELinear(ObservedLinear):
                 self._warn_without_update()
             return self.total_effect(x)
         self.check_loaded()
-        needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in self.parameters())
-        if not is_traced() and not needs_gradient:
+        if self._can_be_folded():
             logits = self._folded.of(self)(x)
         else:
             logits = self.total_effect(x) if self.alpha == 0 else self.total_direct_effect(x)
         self._warn_of_meaningless(logits)
         return logits
+
+    def _can_be_folded(self) -> bool:
+        """Return whether folded weights would do: without gradients of weights, and with a state that we know."""
+        needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in self.parameters())
+        is_own = type(self).__module__.partition('.')[0] == __name__.partition('.')[0]
+        return is_own and not (needs_gradient or is_traced() or is_transformed())
 
     def fold(self) -> FoldedLinear:
         """Return the evaluation of this layer, in its state of now, as one product of normalised features."""
@@ -123,6 +128,15 @@ class TDELinear(ObservedLinear):
         if mode:
             self._folded.clear()
         return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'TDELinear':
+        self._folded.clear()  # it is on the device of before
+        super()._apply(fn, *args)
+        return self
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._folded = FoldedCache()  # layers that an earlier version pickled have none
 
     def _observe_input(self, x: Tensor) -> None:
         self.observe(x)

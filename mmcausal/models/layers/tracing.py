@@ -3,6 +3,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 def is_traced() -> bool:
@@ -12,6 +13,11 @@ def is_traced() -> bool:
     """
     is_compiling = getattr(getattr(torch, 'compiler', None), 'is_compiling', bool)  # not in older releases
     return bool(torch.jit.is_tracing() or is_compiling())
+
+
+def is_transformed() -> bool:
+    """Return whether this runs within a transform of ``torch.func``, or forward-mode differentiation."""
+    return bool(torch._C._functorch.peek_interpreter_stack() or forward_ad._current_level >= 0)
 
 
 def nan_unless(condition: Tensor, value: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ def obstacle(mask_head: nn.Module) -> str:
 @contextmanager
 def computing_labels(heads: List[nn.Module], labels: Tensor) -> Iterator[None]:
     """Let mask heads compute the logits of these labels alone, in a context in which they are class-agnostic."""
+    heads = list(dict.fromkeys(heads))  # stages may share a head
     for head in heads:
         # nn.Conv2d and NormedConv2d both end here, with the weight that they use.
         head.conv_logits._conv_forward = partial(label_logits, labels=labels)
@@ -90,6 +91,9 @@ class LabelMaskMixin:
     def predict_mask(self, *args: object, **kwargs: object) -> List[InstanceData]:
         method = super().predict_mask  # type: ignore[misc]
         results = inspect.signature(method).bind(*args, **kwargs).arguments['results_list']
+        # Exporters put methods of theirs in place, which take tensors
+        if not all(isinstance(result, InstanceData) for result in results):
+            return method(*args, **kwargs)
         with self._computing_labels([result.labels for result in results]):
             return method(*args, **kwargs)
 

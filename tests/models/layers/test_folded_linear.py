@@ -2,7 +2,9 @@
 import contextlib
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import EMAHook
@@ -156,6 +158,22 @@ def by_heads(layer):
     layer.num_heads = 4
 
 
+def by_alpha_of_numpy(layer):
+    layer.alpha = np.float32(0.25)
+
+
+def by_heads_of_numpy(layer):
+    layer.num_heads = np.int64(4)
+
+
+def by_tau_of_numpy(layer):
+    layer.tau = np.float32(3.)
+
+
+def by_data_of_some_channels(layer):
+    layer.weight.data[:, 4:6] = 0
+
+
 def by_tau_and_gamma(layer):
     layer.tau, layer.gamma = 3., 0.5
 
@@ -170,7 +188,8 @@ def by_precision(layer):
 
 CHANGES = [by_data, by_data_of_one_class, in_place, in_another_place, by_checkpoint, by_ema, by_ema_of_buffers,
            by_optimizer, by_adamw, by_update, by_training, by_direction, by_alpha, by_automatic_alpha, without_tde,
-           by_heads, by_tau_and_gamma, by_normalizer, by_precision]
+           by_heads, by_alpha_of_numpy, by_heads_of_numpy, by_tau_of_numpy,
+           by_data_of_some_channels, by_tau_and_gamma, by_normalizer, by_precision]
 
 
 @pytest.mark.parametrize('change', CHANGES)
@@ -227,17 +246,18 @@ def test_folded_once(name, monkeypatch):
         for alpha in (0.1, 0.2, 0.3):
             layer.alpha = alpha
             layer(torch.randn(6, D))
-    assert len(folds) == 5 and len(layer._folded._folds) <= 2
+    assert len(folds) == 5 and len(layer._folded._kept.folds) <= 2
 
 
 def test_training_and_copies_keep_no_folded_weights():
     layer = trained('deconfound K=2')
     with torch.no_grad():
         layer(torch.randn(6, D))
-    assert layer._folded._folds
-    assert not copy.deepcopy(layer)._folded._folds and not pickle.loads(pickle.dumps(layer))._folded._folds
+    assert layer._folded._kept.folds
+    assert not copy.deepcopy(layer)._folded._kept.folds
+    assert not pickle.loads(pickle.dumps(layer))._folded._kept.folds
     assert set(layer.state_dict()) == {'weight', 'mean_feature', 'mean_cosine', 'num_updates'}
-    assert not layer.train()._folded._folds
+    assert not layer.train()._folded._kept.folds
 
 
 def test_gradients_in_evaluation():
@@ -248,7 +268,7 @@ def test_gradients_in_evaluation():
     expected, x.grad = x.grad, None
     layer.requires_grad_(False)
     layer(x)[:, 0].sum().backward()
-    assert layer._folded._folds
+    assert layer._folded._kept.folds
     torch.testing.assert_close(x.grad, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -261,15 +281,15 @@ def test_layers_made_in_inference_mode(monkeypatch):
         assert not torch.equal(layer(x), before)
 
 
-@pytest.mark.parametrize('channels', [2, 4, 8])
+@pytest.mark.parametrize('channels', [2, 8, 100])
 def test_writes_through_data_to_any_class_are_noticed(channels):
-    """The sample of a matrix has numbers of each row."""
+    """The sample of a matrix has numbers of each row and column."""
     layer, x = DeconfoundLinear(channels, 30).eval(), torch.randn(6, channels)
     with torch.no_grad():
-        for row in range(30):
-            before = layer(x)[:, row]
-            layer.weight.data[row] = -2 * layer.weight.data[row]
-            assert not torch.allclose(layer(x)[:, row], before, atol=1e-4), row
+        for place in (*range(30), *((slice(None), column) for column in range(channels))):
+            before = layer(x)
+            layer.weight.data[place] = -2 * layer.weight.data[place]
+            assert not torch.equal(layer(x), before), place
 
 
 def test_a_folded_layer_keeps_its_state():
@@ -281,3 +301,61 @@ def test_a_folded_layer_keeps_its_state():
         layer.bias.add_(1)
         layer.mean_feature.neg_()
     assert torch.equal(folded(x), before) and not before.requires_grad
+
+
+class ScaledLinear(DeconfoundLinear):
+    """A layer of somebody else, with a state that this package does not know."""
+    options = [1.]
+
+    def effective_weight(self):
+        return self.weight * self.options[0]
+
+    def total_effect(self, x):
+        return super().total_effect(x) + self.options[0]
+
+
+def test_layers_of_others_are_not_folded():
+    layer, x = ScaledLinear(D, C, normalizer='linear', num_heads=1).eval(), torch.randn(6, D)
+    with torch.no_grad():
+        before = layer(x)
+        layer.options[0] = 2.
+        torch.testing.assert_close(layer(x), 2 * before)
+        torch.nn.utils.parametrize.register_parametrization(layer, 'weight', nn.Tanh())
+        torch.testing.assert_close(layer(x), layer.total_effect(x))
+    ScaledLinear.options[0] = 1.
+
+
+def test_a_gradient_after_an_evaluation_in_inference_mode():
+    layer, x = trained('deconfound K=2').requires_grad_(False), torch.randn(6, D, requires_grad=True)
+    with torch.inference_mode():
+        expected = layer(x)
+    logits = layer(x)
+    logits.sum().backward()
+    assert torch.equal(logits.detach(), expected) and x.grad.any()
+
+
+def test_tensors_elsewhere_and_layers_of_earlier_versions():
+    layer, x = trained('deconfound K=2'), torch.randn(6, D)
+    layer.note = torch.zeros(3, device='meta')
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), plain(layer, x), atol=1e-5, rtol=1e-5)
+        del layer.note
+        state = {name: value for name, value in vars(layer).items() if name != '_folded'}
+        earlier = DeconfoundLinear.__new__(DeconfoundLinear)
+        earlier.__setstate__(state)
+        assert torch.equal(earlier(x), layer(x))
+
+
+def test_threads_share_a_layer():
+    layer, x = trained('deconfound K=2'), torch.randn(6, D)
+    expected = plain(layer, x)
+
+    def evaluate(_):
+        with torch.no_grad():
+            layer.alpha = 1.5
+            layer._folded.clear()
+            return layer(x)
+
+    with ThreadPoolExecutor(4) as pool:
+        for logits in pool.map(evaluate, range(200)):
+            torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)

@@ -123,3 +123,26 @@ def test_lengths_alone_are_kept_for_the_backward_pass():
         layer.total_effect(x)
     own = (x.data_ptr(), layer.weight.data_ptr())
     assert sum(each.numel() for each in kept if each.data_ptr() not in own) == 2 * 5 + 2 * 100
+
+
+@pytest.mark.parametrize('length', [1e-6, 1e-13, 1e-17])
+@pytest.mark.parametrize('normalizer', ['cosine', 'capsule', 'deconfound'])
+def test_gradients_of_short_features_and_weights(normalizer, length):
+    """A factor of them with 1 / length^3 would overflow in single precision."""
+    x, weight = torch.randn(3, 8) * length, torch.randn(4, 8) * length
+    ours, plain = both(x.requires_grad_(), weight.requires_grad_(), 2, 16., 1 / 32, normalizer)
+    assert all(each.isfinite().all() for each in plain + ours)
+    for found, expected in zip(ours, plain):
+        torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
+
+
+def squares(function, x):
+    return lambda weight: function(x, weight, 2, 16., 1 / 32, 'deconfound').square()
+
+
+def test_transforms_of_torch_func():
+    x, weight = (each.detach() for each in inputs())
+    for transform in (torch.func.jacrev, torch.func.jacfwd):
+        found, expected = (transform(squares(function, x))(weight)
+                           for function in (deconfounded_logits, functional.deconfounded_logits))
+        torch.testing.assert_close(found, expected)
