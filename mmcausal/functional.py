@@ -46,7 +46,7 @@ def _length(v: Tensor) -> Tensor:
 
 
 class Normalizer(NamedTuple):
-    """Normaliser N(x, w) = feature(|x|) * weight(|w|, gamma) of one head, a function of the lengths of the two.
+    """Normaliser N(x, w) of one head: ``feature(length of x) * weight(length of w, gamma)``.
 
     ``None`` is a part that is 1. ``parameters`` lists the hyper-parameters that change logits or head direction.
     """
