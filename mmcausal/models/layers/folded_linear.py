@@ -123,7 +123,7 @@ class FoldedCache:
 
 def _sample(tensor: Tensor) -> Tensor:
     """Return the bytes of a vector, or those of a matrix (N, D) along a diagonal that meets each row and column."""
-    if tensor.dim() > 1:
+    if tensor.dim() > 1 and tensor.numel():
         rows, columns = tensor.shape[0], tensor[0].numel()
         steps = torch.arange(max(rows, columns), device=tensor.device)
         tensor = tensor.detach().reshape(rows, columns)[steps % rows, steps % columns]
