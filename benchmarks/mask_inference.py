@@ -131,7 +131,8 @@ MODES: Dict[str, Run] = dict(inference=infer, training=train)
 
 def memory(field: str) -> float:
     """Return a field of this process's status in GB: ``VmRSS``, the memory in use, or ``VmHWM``, its peak."""
-    line, = (line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(field))
+    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
+    line, = (line for line in lines if line.startswith(field))
     return int(line.split()[1]) * 1024 / 1e9
 
 

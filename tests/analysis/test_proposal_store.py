@@ -52,7 +52,7 @@ def test_boxes_that_depend_on_alpha_cannot_be_stored():
     specific = small_detector('cascade_tde_r101', bbox_head=dict(reg_class_agnostic=False))
     with pytest.raises(ValueError, match='class-specific boxes'):
         next(iterate_proposals(specific, []))
-    with pytest.raises(ValueError, match='got CascadeRoIHead; enable_detector_tde'):
+    with pytest.raises(ValueError, match='got LabelMaskCascadeRoIHead; enable_detector_tde'):
         next(iterate_proposals(small_detector('cascade_baseline_r101'), []))
 
 
