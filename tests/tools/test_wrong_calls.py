@@ -195,7 +195,6 @@ train.py config.py --cfg-options optim_wrapper.optimizer=3 | cannot be built fro
 train.py config.py --cfg-options optim_wrapper=SGD | cannot be built from its config: TypeError: optimizer wrapper shoul
 train.py config.py --cfg-options optim_wrapper.paramwise_cfg=3 | paramwise_cfg should be None or a dict, but got
 train.py config.py --cfg-options custom_hooks=3 | cannot be built from its config: TypeError: 'int' object is not iter
-train.py config.py --cfg-options visualizer.vis_backends=tensorboard | cannot be built from its config: TypeError: vis_b
 train.py config.py --cfg-options param_scheduler.0.type=Foo | param_scheduler
 '''
 STORES = '''
