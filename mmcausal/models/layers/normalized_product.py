@@ -33,20 +33,18 @@ def deconfounded_logits(x: Tensor, weight: Tensor, num_heads: int, tau: float, g
     functional.check_product(x, weight, num_heads, tau, gamma, normalizer)
     if functional.NORMALIZERS[normalizer][:2] == (None, None):
         return torch.nn.functional.linear(x, weight)
-    return NormalizedProduct.apply(x, weight, num_heads, partial(functional.feature_factor, normalizer=normalizer),
-                                   partial(functional.weight_factor, num_heads=num_heads, tau=tau, gamma=gamma,
-                                           normalizer=normalizer))
+    return NormalizedProduct.apply(x, weight, functional.Hyperparameters(num_heads, tau, gamma, normalizer))
 
 
 class NormalizedProduct(torch.autograd.Function):
     """Product (N, C) of features (N, D) and class weights (C, D), each head times a factor that its length yields."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, num_heads: int, feature_factor: Factor,
-                weight_factor: Factor) -> Tensor:
-        lengths, weight_lengths = _lengths(x, num_heads), _lengths(weight, num_heads)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, hyperparameters: functional.Hyperparameters) -> Tensor:
+        lengths, weight_lengths = (_lengths(each, hyperparameters.num_heads) for each in (x, weight))
         ctx.save_for_backward(x, weight, lengths, weight_lengths)
-        ctx.num_heads, ctx.feature_factor, ctx.weight_factor = num_heads, feature_factor, weight_factor
+        ctx.hyperparameters = hyperparameters
+        feature_factor, weight_factor = _factors(hyperparameters)
         logits = x.new_empty(len(x), len(weight))
         features = _scaled(x, feature_factor(lengths), torch.empty_like(x))
         factor, buffer = weight_factor(weight_lengths), _buffer(weight)
@@ -55,19 +53,18 @@ class NormalizedProduct(torch.autograd.Function):
         return logits
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], None]:
         x, weight, lengths, weight_lengths = ctx.saved_tensors
         needs_x, needs_weight = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled() or is_transformed():  # the gradient of this gradient is wanted, or many at once
             inputs = [each for each, is_needed in ((x, needs_x), (weight, needs_weight)) if is_needed]
-            with torch.enable_grad(), functional.without_autocast(x.device):
-                product = (_plainly_scaled(x, ctx.num_heads, ctx.feature_factor)
-                           @ _plainly_scaled(weight, ctx.num_heads, ctx.weight_factor).t())
+            with torch.enable_grad():
+                product = functional.deconfounded_logits(x, weight, *ctx.hyperparameters)
                 grads = iter(torch.autograd.grad(product, inputs, grad, create_graph=torch.is_grad_enabled()))
-            return (next(grads) if needs_x else None, next(grads) if needs_weight else None, None, None, None)
+            return (next(grads) if needs_x else None, next(grads) if needs_weight else None, None)
         buffer = _buffer(weight)
-        factor, slope = _with_slope(ctx.feature_factor, lengths)
-        weight_factor, weight_slope = _with_slope(ctx.weight_factor, weight_lengths)
+        (factor, slope), (weight_factor, weight_slope) = map(_with_slope, _factors(ctx.hyperparameters),
+                                                             (lengths, weight_lengths))
         grad_x = grad_weight = None
         if needs_weight:
             features = _scaled(x, factor, torch.empty_like(x))
@@ -83,7 +80,13 @@ class NormalizedProduct(torch.autograd.Function):
                 grad_x.addmm_(grad[:, rows], _scaled(weight[rows], weight_factor[rows], buffer))
             for rows in _blocks(x, buffer):
                 _scale_gradient(grad_x[rows], x[rows], lengths[rows], factor[rows], slope[rows], buffer)
-        return grad_x, grad_weight, None, None, None
+        return grad_x, grad_weight, None
+
+
+def _factors(hyperparameters: functional.Hyperparameters) -> Tuple[Factor, Factor]:
+    """Return the factors of features and of weights, as functions of their lengths."""
+    return (partial(functional.feature_factor, normalizer=hyperparameters.normalizer),
+            partial(functional.weight_factor, **hyperparameters._asdict()))
 
 
 def _buffer(weight: Tensor) -> Tensor:
@@ -104,10 +107,6 @@ def _heads(vectors: Tensor, num_heads: int) -> Tensor:
 
 def _lengths(vectors: Tensor, num_heads: int) -> Tensor:
     return torch.linalg.vector_norm(_heads(vectors, num_heads), dim=-1, keepdim=True)
-
-
-def _plainly_scaled(vectors: Tensor, num_heads: int, factor: Factor) -> Tensor:
-    return (_heads(vectors, num_heads) * factor(_lengths(vectors, num_heads))).flatten(1)
 
 
 def _scaled(vectors: Tensor, factor: Tensor, out: Tensor) -> Tensor:
