@@ -21,6 +21,7 @@ from mmcausal.checks import did_you_mean
 from mmcausal.commands import add_options_argument, error_text
 from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
+from mmcausal.processes import process_group
 
 HOSTS = ('mmpretrain', 'mmdet')
 # Errors about the input, by the module that raises them: this package, the script, the Runner, or parts for configs
@@ -97,15 +98,22 @@ def _run_host_script(name: str) -> None:
     if name == 'train.py':
         check_optimizer(cfg)
     script = host_script(config, cfg.get('default_scope', 'mmengine'), name)
-    is_cpu_rank = 'LOCAL_RANK' in os.environ and not torch.cuda.is_available()
-    if is_cpu_rank:
-        torch.distributed.init_process_group('gloo')
-        sys.argv = add_options(sys.argv, cpu_rank_options(cfg))
-    try:
+    with contextlib.ExitStack() as stack:
+        if not torch.cuda.is_available() and is_rank():
+            stack.enter_context(process_group())
+            sys.argv = add_options(sys.argv, cpu_rank_options(cfg))
         runpy.run_path(str(script), run_name='__main__')
-    finally:
-        if is_cpu_rank:
-            torch.distributed.destroy_process_group()  # its threads may abort a process that ends with them
+
+
+def is_rank() -> bool:
+    """Return whether torchrun or MPI has started this process, and give it the environment that PyTorch reads."""
+    if 'OMPI_COMM_WORLD_RANK' in os.environ:
+        for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+            source = 'SIZE' if name == 'WORLD_SIZE' else name
+            os.environ[name] = os.environ[f'OMPI_COMM_WORLD_{source}']
+        for name, value in (('MASTER_ADDR', '127.0.0.1'), ('MASTER_PORT', '29500')):
+            os.environ.setdefault(name, value)
+    return 'LOCAL_RANK' in os.environ
 
 
 def options(arguments: List[str]) -> dict:

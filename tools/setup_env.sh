@@ -168,7 +168,7 @@ compiler to build it: install one (on Debian and Ubuntu: apt install g++), or us
 }
 
 analysis=(torchmetrics grad-cam onnx onnxruntime lightning)
-testing=(pytest pytest-xdist hypothesis selenium)
+testing=(pytest pytest-xdist pytest-timeout hypothesis selenium)
 if [ "$stack" = classic ]; then
     classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
     detection=(mmdet lvis 'hotcoco; python_version >= "3.10"')

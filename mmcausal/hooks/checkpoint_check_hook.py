@@ -21,7 +21,7 @@ from mmcausal.checkpoints import (
     weights_of,
 )
 from mmcausal.datasets.class_counts import member_classes
-from mmcausal.hooks.utils import modules_of_type, unwrap
+from mmcausal.hooks.utils import is_sharded, modules_of_type, unwrap
 from mmcausal.models.layers import TDELinear
 from mmcausal.registry import HOOKS
 
@@ -67,14 +67,18 @@ class CheckpointCheckHook(Hook):
         if getattr(runner, '_resume', False) and not {'meta', 'message_hub'} <= checkpoint.keys():
             raise ValueError(f'a training must go on (resume) from a checkpoint of its own, but '
                              f'{runner.cfg.get("load_from")} has weights alone; start from them by load_from')
+        if not is_sharded(runner.model):  # shapes of shards tell nothing
+            self._compare_weights(runner, checkpoint)
+        self._source = 'the checkpoint'
+        self._classes = _common_names((checkpoint.get('meta') or {}).get('dataset_meta') or {})
+
+    def _compare_weights(self, runner: Runner, checkpoint: dict) -> None:
         own, saved = class_weights(runner, checkpoint)
         common = {name: saved[name] for name in own if name in saved}
         self._left_out = differences({name: own[name] for name in common}, common)
         self._missing = differences({name: own[name] for name in own if name not in common}, {})
         self._other_parts = [clause for clause in missing_parameters(unwrap(runner.model), weights_of(checkpoint))
                              if clause not in self._left_out and clause not in self._missing]
-        self._source = 'the checkpoint'
-        self._classes = _common_names((checkpoint.get('meta') or {}).get('dataset_meta') or {})
 
     def before_train(self, runner: Runner) -> None:
         if self._left_out and runner.iter > 0:

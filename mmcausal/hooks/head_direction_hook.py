@@ -11,6 +11,7 @@ from mmcausal.checks import check_flag, is_number
 from mmcausal.commands import sweep_command
 from mmcausal.datasets.class_counts import classes_of
 from mmcausal.hooks.checkpoint_check_hook import CheckpointCheckHook
+from mmcausal.hooks.strategies import check_strategy, has_stepped
 from mmcausal.hooks.utils import modules_of_type, unwrap
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, NCMLinear, TDELinear
@@ -55,7 +56,8 @@ class HeadDirectionHook(CheckpointCheckHook):
     Raises:
         ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear``, or with one that has
             no TDE (:func:`mmcausal.models.tde_support.check_tde`) or other classes than the training data; several
-            optimisers, or one without a momentum. Before a test, see :class:`CheckpointCheckHook`.
+            optimisers, or one without a momentum; a strategy of MMEngine that nobody has tried, or buffers in half
+            precision. Before a test, see :class:`CheckpointCheckHook`.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]``
@@ -74,6 +76,7 @@ class HeadDirectionHook(CheckpointCheckHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        check_strategy(runner)
         self.layers = modules_of_type(runner.model, TDELinear)
         if not self.layers:
             raise ValueError('HeadDirectionHook needs a model with a TDELinear such as DeconfoundLinear, e.g. in the '
@@ -99,7 +102,7 @@ class HeadDirectionHook(CheckpointCheckHook):
                          batch_idx: int,
                          data_batch: Optional[Sequence[dict]] = None,
                          outputs: Optional[dict] = None) -> None:
-        if not runner.optim_wrapper.should_update():
+        if not has_stepped(runner.optim_wrapper):
             return
         momentum = self._momentum(runner)
         for layer in self.layers:

@@ -3,6 +3,7 @@ from typing import List, Type, TypeVar
 
 from mmengine.model import is_model_wrapper
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 Module = TypeVar('Module')
 
@@ -15,3 +16,9 @@ def unwrap(model: nn.Module) -> nn.Module:
 def modules_of_type(model: nn.Module, kind: Type[Module]) -> List[Module]:
     """Return the modules of a model, inside a distributed wrapper or not, that are instances of ``kind``."""
     return [module for module in unwrap(model).modules() if isinstance(module, kind)]
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether each rank holds a part of the weights alone: under FSDP, or DeepSpeed's ZeRO stage 3."""
+    return (isinstance(model, FullyShardedDataParallel)
+            or any(hasattr(parameter, 'ds_id') for parameter in unwrap(model).parameters()))

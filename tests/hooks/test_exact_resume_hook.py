@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 from helpers.commands import DIGITS, ROOT
+from helpers.ranks import on_two_ranks
 from helpers.runners import shapes_cfg
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -170,18 +171,15 @@ def test_several_optimizers_are_refused(tmp_path):
 
 
 def accumulate_on_a_rank(rank, folder):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     model = torch.nn.ModuleDict(dict(a=torch.nn.Linear(2, 1), b=torch.nn.Linear(2, 1), fc=DeconfoundLinear(2, 2)))
     for parameter in model['a' if rank else 'b'].parameters():  # each rank uses other parameters
         parameter.grad = torch.full_like(parameter, rank + 1)
     model.fc.observed += rank
     torch.save(accumulated(model), folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_ranks_save_their_mean(tmp_path):
-    torch.multiprocessing.spawn(accumulate_on_a_rank, (tmp_path, ), nprocs=2)
-    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    ranks = on_two_ranks(accumulate_on_a_rank, tmp_path)
     assert differences(*ranks) == [] and set(ranks[0]) == {'a.weight', 'a.bias', 'b.weight', 'b.bias', 'fc.observed'}
     assert torch.equal(ranks[0]['a.weight'], torch.tensor([[1., 1.]]))
     assert torch.equal(ranks[0]['b.weight'], torch.tensor([[.5, .5]])) and (ranks[0]['fc.observed'] == .5).all()

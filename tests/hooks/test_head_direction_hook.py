@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.commands import CONFIGS, DIGITS, ROOT
+from helpers.ranks import on_two_ranks
 from helpers.runners import digits_runner
 from helpers.supported_classifiers import SigmoidHead, TwoClassifierHead, built
 from mmengine.config import Config
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 
 from mmcausal.hooks import HeadDirectionHook
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
+from mmcausal.processes import process_group
 
 
 def recorded_means(runner):
@@ -138,8 +140,7 @@ def test_second_stage_of_a_deconfounded_first(earlier, tmp_path, keep_direction)
 
 
 def test_a_wrapped_model_starts_from_zero(earlier, tmp_path):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
-    try:
+    with process_group(init_method=f'file://{tmp_path}/store', rank=0, world_size=1):
         hooks = [dict(type='mmcausal.HeadDirectionHook')]
         runner = digits_runner(tmp_path, load_from=earlier, custom_hooks=hooks)
         runner.model = MMDistributedDataParallel(runner.model, broadcast_buffers=False)
@@ -150,8 +151,6 @@ def test_a_wrapped_model_starts_from_zero(earlier, tmp_path):
         fewer.model = MMDistributedDataParallel(fewer.model, broadcast_buffers=False)
         with pytest.raises(ValueError, match=r'head.fc.weight has shape \(9, 256\) here, but \(10, 256\) in the'):
             fewer.test()
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_gradient_accumulation_moves_once_a_step(tmp_path):
@@ -213,7 +212,6 @@ def test_num_classes_must_fit_the_data(tmp_path):
 
 
 def observe_on_a_rank(rank, folder):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     layer = DeconfoundLinear(8, 6)
     hook = HeadDirectionHook(momentum=0.9)
     runner = SimpleNamespace(model=layer, optim_wrapper=SimpleNamespace(should_update=lambda: True))
@@ -222,7 +220,6 @@ def observe_on_a_rank(rank, folder):
         layer(rank_batch(rank, step))
         hook.after_train_iter(runner, step)
     torch.save(layer.state_dict(), folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def rank_batch(rank, step):
@@ -233,7 +230,6 @@ def rank_batch(rank, step):
 
 def observe_foreground_on_a_rank(rank, folder):
     """A cascade of three stages; in step 1, the second rank has no foreground."""
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     stages = torch.nn.ModuleList(DetectionDeconfoundLinear(8, 6) for _ in range(3))
     hook = HeadDirectionHook(momentum=0.9)
     runner = SimpleNamespace(model=stages, optim_wrapper=SimpleNamespace(should_update=lambda: True))
@@ -246,12 +242,10 @@ def observe_foreground_on_a_rank(rank, folder):
                 layer(torch.cat([foreground, background]))
         hook.after_train_iter(runner, step)
     torch.save(stages.state_dict(), folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_ranks_keep_the_foreground_direction_of_each_stage(tmp_path):
-    torch.multiprocessing.spawn(observe_foreground_on_a_rank, (tmp_path, ), nprocs=2)
-    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    ranks = on_two_ranks(observe_foreground_on_a_rank, tmp_path)
     for index in range(3):
         mean = torch.zeros(8)
         for step in range(3):
@@ -261,8 +255,7 @@ def test_ranks_keep_the_foreground_direction_of_each_stage(tmp_path):
 
 
 def test_ranks_keep_the_direction_of_the_whole_batch(tmp_path):
-    torch.multiprocessing.spawn(observe_on_a_rank, (tmp_path, ), nprocs=2)
-    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    ranks = on_two_ranks(observe_on_a_rank, tmp_path)
     mean = torch.zeros(8)
     for step in range(3):
         mean = 0.9 * mean + 0.1 * torch.cat([rank_batch(0, step), rank_batch(1, step)]).mean(0)

@@ -1,4 +1,5 @@
 """Training and testing in one process and in two, as users run them."""
+import importlib
 import json
 import os
 import sys
@@ -84,3 +85,18 @@ def test_two_processes_train_as_one_on_imagenet_lt(processes):
 def test_two_processes_test_as_one_on_imagenet_lt(processes):
     one, two = (metrics(folder / 'metrics.json') for folder in processes)
     assert two == one and one['accuracy/top5'] > 0
+
+
+def test_ranks_of_mpi_are_those_of_pytorch(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    host = importlib.import_module('host')
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    assert not host.is_rank()
+    for name, value in (('RANK', '5'), ('SIZE', '8'), ('LOCAL_RANK', '1')):
+        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', value)
+    monkeypatch.setenv('MASTER_ADDR', 'first')
+    assert host.is_rank()
+    found = [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')]
+    assert found == ['5', '8', '1', 'first', '29500']
