@@ -28,6 +28,7 @@ TRAINING_DATA = {
     'own_data': 'Images of your own',
     'places_lt': 'Places-LT',
     'shapes_lvis': 'Generated shapes in LVIS format',
+    'v3det': 'V3Det',
 }
 
 

@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmcausal.registry import DATASETS, HOOKS, METRICS, MODELS
 
 LEAVES = sorted(path for path in CONFIGS.rglob('*.py')
-                if '_base_' not in path.parts and path.parent.name not in ('lvis', 'shapes_lvis', 'own_data'))
+                if '_base_' not in path.parts and path.parent.name not in ('lvis', 'shapes_lvis', 'own_data', 'v3det'))
 HOLDOUT = [path for path in LEAVES if path.stem.endswith('_holdout')]
 # Classifiers of one family, which differ by their normaliser and by TDE
 FAMILY = [path for path in LEAVES if path.stem.split('_')[0].replace('-tde', '') in ('cosine', 'capsule', 'deconfound')]
