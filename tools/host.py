@@ -32,6 +32,9 @@ ABOUT_INPUT = {'mmcausal': ON_PURPOSE, __name__: ON_PURPOSE, '__main__': ON_PURP
 INSTALLED = ('<', *(f'{folder}{os.sep}' for folder in (
     *map(sysconfig.get_path, ('stdlib', 'purelib', 'platlib')),
     *(Path(file).resolve().parent for file in (__file__, mmcausal.__file__)))))
+# Variables for the rank of a process, the number of processes, and the rank on its machine: Open MPI's and SLURM's
+LAUNCHERS = dict(mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+                 slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'))
 BUILDING = ('build', '__init__', 'from_cfg')
 UNKNOWN_SETTING = re.compile(r'__init__\(\) (got an unexpected keyword|missing \d+ required)')
 
@@ -106,11 +109,19 @@ def _run_host_script(name: str) -> None:
 
 
 def is_rank() -> bool:
-    """Return whether torchrun or MPI has started this process, and give it the environment that PyTorch reads."""
-    if 'OMPI_COMM_WORLD_RANK' in os.environ:
-        for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
-            source = 'SIZE' if name == 'WORLD_SIZE' else name
-            os.environ[name] = os.environ[f'OMPI_COMM_WORLD_{source}']
+    """Return whether a launcher has started this process, and give it the environment that PyTorch reads.
+
+    MMEngine does that for a rank with a GPU.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--launcher')
+    launcher = parser.parse_known_args()[0].launcher
+    if launcher in LAUNCHERS:
+        missing = [name for name in LAUNCHERS[launcher] if name not in os.environ]
+        if missing:
+            sys.exit(f'--launcher {launcher} is for processes that it has started, but {missing[0]} is not set')
+        for name, source in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), LAUNCHERS[launcher]):
+            os.environ[name] = os.environ[source]
         for name, value in (('MASTER_ADDR', '127.0.0.1'), ('MASTER_PORT', '29500')):
             os.environ.setdefault(name, value)
     return 'LOCAL_RANK' in os.environ

@@ -89,6 +89,7 @@ def write_checkpoints(root):
     (root / 'pickle.pth').write_bytes(pickle.dumps(dict(state_dict=RunsCommand(root / 'ran'))))
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(root / 'program.pth'))
     torch.save({name: value for name, value in state.items() if not name.endswith(DIRECTION)}, root / 'undirected.pth')
+    torch.save({**state, 'head.fc.mean_cosine': torch.tensor(-0.1)}, root / 'opposed.pth')
     torch.save({name: value for name, value in state.items() if 'backbone' not in name}, root / 'headed.pth')
     torch.save({'encoder.weight': torch.ones(3, 3)}, root / 'other.pth')
     torch.save(_digits(**{'model.head.num_classes': 7}), root / 'classes.pth')

@@ -87,16 +87,22 @@ def test_two_processes_test_as_one_on_imagenet_lt(processes):
     assert two == one and one['accuracy/top5'] > 0
 
 
-def test_ranks_of_mpi_are_those_of_pytorch(monkeypatch):
+@pytest.mark.parametrize('launcher', ['mpi', 'slurm'])
+def test_ranks_of_other_launchers_are_those_of_pytorch(launcher, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'tools')
     host = importlib.import_module('host')
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
-    assert not host.is_rank()
-    for name, value in (('RANK', '5'), ('SIZE', '8'), ('LOCAL_RANK', '1')):
-        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', value)
+    for name, value in zip(host.LAUNCHERS[launcher], '581'):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py'])
+    assert not host.is_rank()  # a process of a batch job is no rank
+    monkeypatch.setattr(sys, 'argv', ['train.py', 'config.py', f'--launcher={launcher}'])
     monkeypatch.setenv('MASTER_ADDR', 'first')
     assert host.is_rank()
     found = [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')]
     assert found == ['5', '8', '1', 'first', '29500']
+    monkeypatch.delenv(host.LAUNCHERS[launcher][0])
+    with pytest.raises(SystemExit, match=f'--launcher {launcher} is for processes that it has started, but .* not set'):
+        host.is_rank()

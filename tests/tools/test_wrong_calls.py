@@ -110,6 +110,7 @@ deployment/export_onnx.py config.py good.pth o.onnx --image-size 8 8 --channels 
 deployment/export_onnx.py config.py truncated.pth o.onnx --image-size 8 8 | truncated.pth must be a checkpoint, but is
 deployment/export_onnx.py config.py headed.pth o.onnx --image-size 8 8 | not one of this config.py (headed.pth): backbon
 deployment/export_onnx.py config.py undirected.pth o.onnx --image-size 8 8 | needs the head direction
+deployment/export_onnx.py config.py opposed.pth o.onnx --image-size 8 8 --alpha auto | needs a positive mean cosine
 '''
 DEMO = '''
 demo.py nowhere.png config.py good.pth | nowhere.png is not a file
