@@ -1,5 +1,5 @@
 """Back-ends that match detections to LVIS ground truth: the reference, and a fast one with the same metrics."""
-from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.fileio import get_local_path
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from lvis import LVIS
 
 BACKENDS = ('auto', 'lvis-api', 'hotcoco')
+# One dictionary each, as in a file of results, or boxes as rows (N, 7) of image, x, y, width, height, score, category
+Detections = Union[List[dict], np.ndarray]
 
 
 class Backend:
     """Base of the back-ends, each for the ground truth of one annotation file."""
     name: str
+    takes_rows: bool  # of boxes, which a detector's arrays become in a fraction of the time
 
-    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
+    def evaluate(self, detections: Detections, metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Return precision (T, R, K, 4) and recall (T, K, 4) by IoU threshold, recall, category id and size."""
         raise NotImplementedError
@@ -27,11 +30,12 @@ class Backend:
 class LVISApi(Backend):
     """Reference implementation, lvis-api. It compares each category with each image, so it logs how far it is."""
     name = 'lvis-api'
+    takes_rows = False
 
     def __init__(self, truth: 'LVIS') -> None:
         self.truth = truth
 
-    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
+    def evaluate(self, detections: Detections, metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         from lvis import LVISResults
         evaluation = _logging_evaluation()(self.truth, LVISResults(self.truth, detections, max_dets), metric)
@@ -64,16 +68,17 @@ def _logging_evaluation() -> type:
 class HotCoco(Backend):
     """Port of lvis-api to compiled code, hotcoco."""
     name = 'hotcoco'
+    takes_rows = True
 
     def __init__(self, ann_file: str, backend_args: Optional[dict]) -> None:
         import hotcoco
         with get_local_path(ann_file, backend_args=backend_args) as local_path:
             self.truth = hotcoco.LVIS(local_path)
 
-    def evaluate(self, detections: List[dict], metric: str, max_dets: int, img_ids: Sequence[int],
+    def evaluate(self, detections: Detections, metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         import hotcoco
-        results = hotcoco.LVISResults(self.truth, list(filter(_has_area, detections)), max_dets)
+        results = hotcoco.LVISResults(self.truth, _with_area(detections), max_dets)
         evaluation: Any = hotcoco.LVISEval(self.truth, results, metric)  # type: ignore[arg-type]
         evaluation.params.img_ids = sorted(set(img_ids))
         evaluation.params.cat_ids = sorted(self.truth.get_cat_ids())
@@ -84,13 +89,12 @@ class HotCoco(Backend):
         return evaluation.eval['precision'][..., 0], evaluation.eval['recall'][..., 0]  # of the only max_dets
 
 
-def _has_area(detection: dict) -> bool:
-    """Return whether a box or mask is not empty: lvis-api drops empty ones, after choosing the best ``max_dets``."""
-    if 'bbox' in detection:
-        _, _, width, height = detection['bbox']
-        return width * height > 0
+def _with_area(detections: Detections) -> Detections:
+    """Leave out empty boxes and masks, as lvis-api does, which chooses the best ``max_dets`` before."""
+    if isinstance(detections, np.ndarray):
+        return detections[detections[:, 3] * detections[:, 4] > 0]
     from pycocotools.mask import area
-    return bool(area(detection['segmentation']) > 0)
+    return [detection for detection in detections if area(detection['segmentation']) > 0]
 
 
 def check_backend(backend: str) -> None:

@@ -12,6 +12,7 @@ from mmcausal.datasets.lvis import check_categories
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.lvis_backends import (
     Backend,
+    Detections,
     HotCoco,
     LVISApi,
     check_annotations,
@@ -199,17 +200,28 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
             scores = prediction.get('mask_scores', scores)
         best = _ranking(scores)[:self.max_dets]
         if metric == 'bbox':
-            name, places = 'bbox', _with_sizes(np.asarray(prediction['bboxes'])[best])
+            name, places = 'bbox', _with_sizes(np.asarray(prediction['bboxes'])[best]).tolist()
         else:  # given a box too, lvis-api would compute the size from it
             name, places = 'segmentation', [_text_rle(prediction['masks'][i]) for i in best]
         image_id, categories = int(image_id), [self.cat_ids[label] for label in np.asarray(labels)[best].tolist()]
         return [{'image_id': image_id, 'category_id': category, 'score': score, name: place}
                 for category, score, place in zip(categories, np.asarray(scores)[best].tolist(), places)]
 
+    def _box_rows(self, prediction: dict) -> np.ndarray:
+        """Return the boxes of an image as rows, see :data:`mmcausal.evaluation.lvis_backends.Detections`."""
+        best = _ranking(prediction['scores'])[:self.max_dets]
+        boxes, scores, labels = (np.asarray(prediction[key])[best] for key in ('bboxes', 'scores', 'labels'))
+        images, categories = np.full(len(best), prediction['img_id']), np.array(self.cat_ids)[labels.astype(int)]
+        return np.column_stack([images, _with_sizes(boxes), scores, categories])
+
     def _average_precision(self, predictions: Sequence[dict], metric: str) -> Dict[str, float]:
         logger = MMLogger.get_current_instance()
-        detections = self._detections(predictions, metric)
-        if not detections:
+        detections: Detections
+        if metric == 'bbox' and self.backend.takes_rows:
+            detections = np.concatenate([np.empty((0, 7)), *map(self._box_rows, predictions)])
+        else:
+            detections = self._detections(predictions, metric)
+        if not len(detections):
             logger.warning(f'No detections, so all {metric} metrics are 0')
             return {f'{metric}_{item}': 0. for item in self.metric_items}
         logger.info(f'{len(detections)} detections in {len(self.img_ids)} images, matched by {self.backend.name}')
@@ -309,11 +321,11 @@ def _ranking(scores: np.ndarray) -> np.ndarray:
     return np.argsort(-scores, kind='stable')
 
 
-def _with_sizes(boxes: np.ndarray) -> list:
-    """Return boxes (N, 4) with width and height in place of their second corner, as lists for the files."""
+def _with_sizes(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes (N, 4) with width and height in place of their second corner."""
     boxes = boxes.astype(np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
-    return boxes.tolist()
+    return boxes
 
 
 def _text_rle(rle: dict) -> dict:
