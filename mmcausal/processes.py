@@ -5,16 +5,16 @@ from typing import Iterator, Union
 
 from torch import distributed
 
-SECONDS = 0.5  # for threads to free their tensors
+SECONDS_TO_FREE_TENSORS = 0.5
 
 
 @contextlib.contextmanager
 def process_group(**arguments: Union[int, str]) -> Iterator[None]:
     """Join the processes of a gloo group in this context.
 
-    At its end, the group's threads have time to free the tensors of the last collective: PyTorch 2.1 waits for the
-    threads without releasing the interpreter, and a thread that needs it to free a tensor would wait for ever. Without
-    destroying the group, the threads may abort a process that ends with them.
+    Before the group is destroyed, its threads have half a second to free the tensors of the last collective: PyTorch
+    2.1 waits for the threads without releasing the interpreter, and a thread that needs it to free a tensor would wait
+    for ever. A group that is not destroyed may abort a process at its end.
 
     Args:
         arguments: As in ``torch.distributed.init_process_group``. By default from the environment.
@@ -23,5 +23,5 @@ def process_group(**arguments: Union[int, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        time.sleep(SECONDS)
+        time.sleep(SECONDS_TO_FREE_TENSORS)
         distributed.destroy_process_group()

@@ -119,7 +119,9 @@ def is_rank() -> bool:
     if launcher in LAUNCHERS:
         missing = [name for name in LAUNCHERS[launcher] if name not in os.environ]
         if missing:
-            sys.exit(f'--launcher {launcher} is for processes that it has started, but {missing[0]} is not set')
+            sys.exit(f'--launcher {launcher} is for processes of Open MPI or SLURM, but {missing[0]} is not set')
+        if launcher == 'slurm' and os.environ.get('SLURM_NNODES', '1') != '1' and 'MASTER_ADDR' not in os.environ:
+            sys.exit('CPU ranks on several machines need MASTER_ADDR, the name of the first, but it is not set')
         for name, source in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), LAUNCHERS[launcher]):
             os.environ[name] = os.environ[source]
         for name, value in (('MASTER_ADDR', '127.0.0.1'), ('MASTER_PORT', '29500')):

@@ -19,7 +19,7 @@ Detections = Union[List[dict], np.ndarray]
 class Backend:
     """Base of the back-ends, each for the ground truth of one annotation file."""
     name: str
-    takes_rows: bool  # of boxes, which a detector's arrays become in a fraction of the time
+    takes_rows: bool  # whether evaluate() takes boxes as an array, which is faster to make
 
     def evaluate(self, detections: Detections, metric: str, max_dets: int, img_ids: Sequence[int],
                  iou_thrs: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
@@ -94,7 +94,8 @@ def _with_area(detections: Detections) -> Detections:
     if isinstance(detections, np.ndarray):
         return detections[detections[:, 3] * detections[:, 4] > 0]
     from pycocotools.mask import area
-    return [detection for detection in detections if area(detection['segmentation']) > 0]
+    return [each for each in detections
+            if (each['bbox'][2] * each['bbox'][3] if 'bbox' in each else area(each['segmentation'])) > 0]
 
 
 def check_backend(backend: str) -> None:

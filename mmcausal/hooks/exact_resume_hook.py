@@ -12,7 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmcausal.hooks.strategies import refuse_sharded
+from mmcausal.hooks.strategies import refuse_shared_gradients
 from mmcausal.hooks.utils import unwrap
 from mmcausal.models.layers import TDELinear
 from mmcausal.registry import HOOKS
@@ -73,7 +73,8 @@ class ExactResumeHook(Hook):
     It needs a checkpoint from the end of an epoch, on the same machine with the same number of ranks and workers.
 
     Raises:
-        ValueError: Before training, another loop than ``EpochBasedTrainLoop``, several optimisers, or sharded weights.
+        ValueError: Before training, another loop than ``EpochBasedTrainLoop``, several optimisers, sharded weights, or
+            DeepSpeed.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.ExactResumeHook')]``
@@ -94,10 +95,10 @@ class ExactResumeHook(Hook):
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError('ExactResumeHook needs an EpochBasedTrainLoop, but got '
                              f'{type(runner.train_loop).__name__}')
-        refuse_sharded('ExactResumeHook', runner)
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError('ExactResumeHook needs one optimiser, but got an OptimWrapperDict of '
                              f'{list(runner.optim_wrapper.keys())}')
+        refuse_shared_gradients('ExactResumeHook', runner)
         seeds = [runner.seed]
         broadcast_object_list(seeds)  # diff_rank_seed gives each rank its own
         self.seed = int(seeds[0])

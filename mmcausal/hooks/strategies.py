@@ -10,27 +10,25 @@ TRIED = ('SingleDeviceStrategy', 'DDPStrategy', 'FSDPStrategy', 'DeepSpeedStrate
 
 
 def check_strategy(runner: Runner) -> None:
-    """Raise ``ValueError`` for a strategy under which a head direction is wrong, or which nobody has tried."""
+    """Raise ``ValueError`` for a strategy or wrapper under which a head direction is wrong, or nobody has tried."""
     strategy = getattr(runner, 'strategy', None)
-    if strategy is None:
-        return
-    if not {kind.__name__ for kind in type(strategy).__mro__}.intersection(TRIED):
+    if strategy is not None and not {kind.__name__ for kind in type(strategy).__mro__}.intersection(TRIED):
         raise ValueError(f'strategy must be one of {TRIED}, but got {type(strategy).__name__}: nobody has tried '
                          'whether it leaves the head direction whole and in float32')
     if is_sharded(runner.model) and any(isinstance(hook, EMAHook) for hook in runner.hooks):
-        raise ValueError(f'EMAHook averages whole weights, but {type(strategy).__name__} shares them out: take out the '
-                         'hook, or take DDPStrategy')
+        raise ValueError(f'EMAHook averages whole weights, but {type(runner.model).__name__} shares them out: take out '
+                         'the hook, or take DDPStrategy')
     precision = getattr(getattr(runner.model, 'mixed_precision', None), 'buffer_dtype', None)
     if precision in (torch.float16, torch.bfloat16):
         raise ValueError(f'mixed_precision.buffer_dtype must be float32, but got {precision}: the small steps of the '
                          'head direction would be lost. Leave it out; param_dtype and reduce_dtype may stay')
 
 
-def refuse_sharded(user: str, runner: Runner) -> None:
-    """Raise ``ValueError`` if each rank of a Runner holds a part of the weights alone, and name the ``user``."""
-    if is_sharded(runner.model):
-        raise ValueError(f'{user} needs all weights on each rank, but this strategy shares them out: '
-                         f'{type(runner.strategy).__name__}')
+def refuse_shared_gradients(user: str, runner: Runner) -> None:
+    """Raise ``ValueError`` if ranks share out weights, or DeepSpeed keeps the gradients, and name the ``user``."""
+    if is_sharded(runner.model) or not hasattr(runner.optim_wrapper, 'should_update'):
+        raise ValueError(f'{user} needs all weights and gradients on each rank, which {type(runner.model).__name__} '
+                         'does not keep')
 
 
 def has_stepped(optim_wrapper: BaseOptimWrapper) -> bool:

@@ -9,11 +9,12 @@ import torch
 from helpers.commands import DIGITS, ROOT
 from helpers.ranks import on_two_ranks
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from mmcausal.hooks.strategies import check_strategy, has_stepped, refuse_sharded
+from mmcausal.hooks.strategies import check_strategy, has_stepped, refuse_shared_gradients
 from mmcausal.hooks.utils import unwrap
 from mmcausal.models import DeconfoundLinear
 
@@ -125,12 +126,26 @@ def test_other_strategies_and_half_averages_are_refused():
         check_strategy(runner_under('FSDPStrategy', mixed_precision=half))
 
 
-def test_gradients_of_shards_are_not_saved():
+def test_averages_of_shards_are_refused():
     runner = runner_under('DeepSpeedStrategy')
-    refuse_sharded('ExactResumeHook', runner)
+    runner.hooks = [EMAHook()]
+    check_strategy(runner)
     runner.model.weight.ds_id = 0
-    with pytest.raises(ValueError, match='ExactResumeHook needs all weights on each rank, .* DeepSpeedStrategy'):
-        refuse_sharded('ExactResumeHook', runner)
+    with pytest.raises(ValueError, match='EMAHook averages whole weights, but DeconfoundLinear shares them out'):
+        check_strategy(runner)
+
+
+def test_gradients_of_shards_and_of_deepspeed_are_not_saved():
+    runner = runner_under('DDPStrategy')
+    runner.optim_wrapper = SimpleNamespace(should_update=lambda: True)
+    refuse_shared_gradients('ExactResumeHook', runner)
+    runner.model.weight.ds_id = 0
+    with pytest.raises(ValueError, match='ExactResumeHook needs all weights and gradients on each rank'):
+        refuse_shared_gradients('ExactResumeHook', runner)
+    other = runner_under('DeepSpeedStrategy')
+    other.optim_wrapper = SimpleNamespace()
+    with pytest.raises(ValueError, match='ExactResumeHook needs all weights and gradients on each rank'):
+        refuse_shared_gradients('ExactResumeHook', other)
 
 
 def test_steps_of_deepspeed_are_those_of_its_engine():

@@ -103,6 +103,11 @@ def test_ranks_of_other_launchers_are_those_of_pytorch(launcher, monkeypatch):
     assert host.is_rank()
     found = [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')]
     assert found == ['5', '8', '1', 'first', '29500']
+    if launcher == 'slurm':
+        monkeypatch.setenv('SLURM_NNODES', '2')
+        monkeypatch.delenv('MASTER_ADDR')
+        with pytest.raises(SystemExit, match='need MASTER_ADDR, the name of the first, but it is not set'):
+            host.is_rank()
     monkeypatch.delenv(host.LAUNCHERS[launcher][0])
-    with pytest.raises(SystemExit, match=f'--launcher {launcher} is for processes that it has started, but .* not set'):
+    with pytest.raises(SystemExit, match=f'--launcher {launcher} is for processes of .* but .* is not set'):
         host.is_rank()
