@@ -26,7 +26,8 @@ def check_strategy(runner: Runner) -> None:
 
 def refuse_shared_gradients(user: str, runner: Runner) -> None:
     """Raise ``ValueError`` if ranks share out weights, or DeepSpeed keeps the gradients, and name the ``user``."""
-    if is_sharded(runner.model) or not hasattr(runner.optim_wrapper, 'should_update'):
+    is_of_deepspeed = type(getattr(runner, 'strategy', None)).__name__ == 'DeepSpeedStrategy'
+    if is_sharded(runner.model) or is_of_deepspeed:
         raise ValueError(f'{user} needs all weights and gradients on each rank, which {type(runner.model).__name__} '
                          'does not keep')
 
