@@ -207,18 +207,21 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         return [{'image_id': image_id, 'category_id': category, 'score': score, name: place}
                 for category, score, place in zip(categories, np.asarray(scores)[best].tolist(), places)]
 
-    def _box_rows(self, prediction: dict) -> np.ndarray:
-        """Return the boxes of an image as rows, see :data:`mmcausal.evaluation.lvis_backends.Detections`."""
-        best = _ranking(prediction['scores'])[:self.max_dets]
-        boxes, scores, labels = (np.asarray(prediction[key])[best] for key in ('bboxes', 'scores', 'labels'))
-        images, categories = np.full(len(best), prediction['img_id']), np.array(self.cat_ids)[labels.astype(int)]
-        return np.column_stack([images, _with_sizes(boxes), scores, categories])
+    def _box_rows(self, predictions: Sequence[dict]) -> np.ndarray:
+        """Return boxes as rows, see :data:`mmcausal.evaluation.lvis_backends.Detections`."""
+        cat_ids, rows = np.array(self.cat_ids), [np.empty((0, 7))]
+        for prediction in predictions:
+            best = _ranking(prediction['scores'])[:self.max_dets]
+            boxes, scores, labels = (np.asarray(prediction[key])[best] for key in ('bboxes', 'scores', 'labels'))
+            image_ids = np.full(len(best), prediction['img_id'])
+            rows.append(np.column_stack([image_ids, _with_sizes(boxes), scores, cat_ids[labels.astype(int)]]))
+        return np.concatenate(rows)
 
     def _average_precision(self, predictions: Sequence[dict], metric: str) -> Dict[str, float]:
         logger = MMLogger.get_current_instance()
         detections: Detections
         if metric == 'bbox' and self.backend.takes_rows:
-            detections = np.concatenate([np.empty((0, 7)), *map(self._box_rows, predictions)])
+            detections = self._box_rows(predictions)
         else:
             detections = self._detections(predictions, metric)
         if not len(detections):
