@@ -117,12 +117,24 @@ is_reachable() { # URL
     "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
 }
 
+lack_of_space() { # DISK_OF GB DISK_OF GB -> what is missing; folders on one disk add up
+    df -Pk "$1" "$3" | awk -v first="$2" -v second="$4" '
+        NR > 1 {free[$6] = $4 / 1048576; need[$6] += NR == 2 ? first : second}
+        END {for (disk in need) if (free[disk] < need[disk])
+            printf "%s has %.1f GB free of the %d GB needed", disk, free[disk], need[disk]}'
+}
+
 install_torch() {
-    local index=${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu} options=()
-    # The default builds for Linux bring 2 GB of CUDA.
-    if [ "$(uname)" = Linux ] && ! nvidia-smi --list-gpus >/dev/null 2>&1 && is_reachable "$index/torch/"; then
-        say 'This machine shows no NVIDIA GPU: PyTorch without CUDA'
-        options=(--extra-index-url "$index")
+    local index=${TORCH_CPU_INDEX:-https://download.pytorch.org/whl/cpu} options=() lack
+    if [ "$(uname)" = Linux ]; then  # The default builds for Linux bring CUDA.
+        if ! nvidia-smi --list-gpus >/dev/null 2>&1 && is_reachable "$index/torch/"; then
+            say 'This machine shows no NVIDIA GPU: PyTorch without CUDA'
+            options=(--extra-index-url "$index")
+        else
+            lack=$(lack_of_space "$stamps" 6 "${TMPDIR:-/tmp}" 3)
+            [ -z "$lack" ] || fail "PyTorch with CUDA takes 6 GB and downloads 3 GB, but $lack. Free some, or choose \
+another disk: MMCAUSAL_VENV for the environment, TMPDIR for the downloads"
+        fi
     fi
     install ${options[@]+"${options[@]}"} torch torchvision numpy
 }

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from helpers.commands import ROOT
 
-PROGRAMS = ('bash', 'cat', 'cksum', 'cp', 'cut', 'dirname', 'grep', 'mkdir', 'rm')
+PROGRAMS = ('awk', 'bash', 'cat', 'cksum', 'cp', 'cut', 'dirname', 'grep', 'mkdir', 'rm')
 pytestmark = pytest.mark.skipif(os.name == 'nt', reason='a shell script')
 
 # Answers the script's questions from variables; -m venv copies it. FAKE_WHEEL: who has a wheel of mmcv, pip or page.
@@ -39,9 +39,12 @@ def set_up(tmp_path):
     for name in PROGRAMS:  # no other Python is on the path
         (commands / name).symlink_to(shutil.which(name))
 
-    def run(*arguments, version='3.11', online='', packages='', wheel='nobody', gpu=False):
+    def run(*arguments, version='3.11', online='', packages='', wheel='nobody', gpu=False, free=9, free_tmp=None):
         shutil.rmtree(clone / '.venv', ignore_errors=True)
-        programs = {'python3': PYTHON, 'uname': '#!/bin/sh\necho Linux\n', 'c++': '#!/bin/sh\n'}
+        disks = [(free, '/'), (free, '/') if free_tmp is None else (free_tmp, '/tmp')]
+        rows = ''.join(f'/dev/disk 1 1 {int(size * 2 ** 20)} 1% {place}\n' for size, place in disks)
+        programs = {'python3': PYTHON, 'uname': '#!/bin/sh\necho Linux\n', 'c++': '#!/bin/sh\n',
+                    'df': f'#!/bin/sh\ncat <<END\nFilesystem 1024-blocks Used Available Capacity Mounted on\n{rows}END\n'}
         if gpu:
             programs['nvidia-smi'] = '#!/bin/sh\n'
         for name, text in programs.items():
@@ -94,6 +97,20 @@ def test_pytorch_without_cuda_where_cuda_is_of_no_use(set_up, machine, is_cpu_bu
     assert status == 0, output
     torch = next(command for command in commands if ' torch ' in command)
     assert ('--extra-index-url https://download.pytorch.org/whl/cpu ' in torch) == is_cpu_build
+
+
+@pytest.mark.parametrize('machine, words', [
+    (dict(free=8.9), '/ has 8.9 GB free of the 9 GB needed.'),
+    (dict(free=5, free_tmp=20), '/ has 5.0 GB free of the 6 GB needed.'),
+    (dict(free=20, free_tmp=2), '/tmp has 2.0 GB free of the 3 GB needed.')])
+def test_a_disk_too_small_for_pytorch_is_named_before_the_download(set_up, machine, words):
+    status, output, commands = set_up(**machine)
+    assert status == 1 and words in output and not any(' torch ' in command for command in commands)
+    assert set_up(**machine, online='yes')[0] == 0  # the build without CUDA
+
+
+def test_environment_and_downloads_on_two_disks(set_up):
+    assert set_up(free=6, free_tmp=3)[0] == 0
 
 
 @pytest.mark.parametrize('machine, installs, is_compiled', [
