@@ -117,7 +117,7 @@ def full_precision(function: _Function) -> _Function:
 
 def _heads(v: Tensor, num_heads: int) -> Tensor:
     """Reshape (..., D) to (..., K, D / K)."""
-    return v.unflatten(-1, (num_heads, -1))
+    return v.reshape(*v.shape[:-1], num_heads, v.shape[-1] // num_heads)  # older ONNX has no unflatten
 
 
 def _reciprocal(norm: Tensor) -> Tensor:

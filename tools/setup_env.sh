@@ -179,6 +179,13 @@ compiler to build it: install one (on Debian and Ubuntu: apt install g++), or us
     "$python" -c 'import mmcv.ops'
 }
 
+install_mmdeploy() {
+    # Of its dependencies, those that it imports here; the others pin an old protobuf.
+    install aenum multiprocess prettytable terminaltables
+    pip install --quiet --no-deps --constraint "$constraints" \
+        'mmdeploy; platform_system == "Linux" and platform_machine == "x86_64"'
+}
+
 analysis=(torchmetrics grad-cam onnx onnxruntime lightning)
 testing=(pytest pytest-xdist pytest-timeout hypothesis selenium)
 if [ "$stack" = classic ]; then
@@ -201,6 +208,8 @@ step cls 'MMEngine and MMPretrain: 1 minute' install "${classification[@]}"
 if [ "$extent" = all ]; then
     step all 'MMDetection and test tools' install "${detection[@]}" "${testing[@]}"
     step analysis 'Calibration, Grad-CAM, ONNX, Lightning' install "${analysis[@]}"
+    # There is no MMDeploy for the forks.
+    if [ "$stack" = classic ]; then step mmdeploy 'MMDeploy' install_mmdeploy; fi
 fi
 # An unconstrained dependency may have replaced these
 install "setuptools" numpy

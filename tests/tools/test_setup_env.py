@@ -44,7 +44,7 @@ def set_up(tmp_path):
         disks = [(free, '/'), (free, '/') if free_tmp is None else (free_tmp, '/tmp')]
         rows = ''.join(f'/dev/disk 1 1 {int(size * 2 ** 20)} 1% {place}\n' for size, place in disks)
         programs = {'python3': PYTHON, 'uname': '#!/bin/sh\necho Linux\n', 'c++': '#!/bin/sh\n',
-                    'df': f'#!/bin/sh\ncat <<END\nFilesystem 1024-blocks Used Available Capacity Mounted on\n{rows}END\n'}
+                    'df': f'#!/bin/sh\ncat <<END\nFilesystem Blocks Used Available Capacity Mounted on\n{rows}END\n'}
         if gpu:
             programs['nvidia-smi'] = '#!/bin/sh\n'
         for name, text in programs.items():

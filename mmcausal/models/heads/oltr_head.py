@@ -45,9 +45,9 @@ class ModulatedAttention(nn.Module):
                              f'size, but got {tuple(x.shape)}')
         query, key, value = (conv(x).flatten(2) for conv in (self.query, self.key, self.value))
         attended = value @ (query.transpose(1, 2) @ key).softmax(-1).transpose(1, 2)
-        attended = self.restore(attended.unflatten(2, x.shape[2:]))
+        attended = self.restore(attended.reshape(*attended.shape[:2], *x.shape[2:]))
         where = self.spatial(x.flatten(1)).softmax(-1)
-        return x + where.unflatten(1, (1, *x.shape[2:])) * attended
+        return x + where.reshape(len(x), 1, *x.shape[2:]) * attended
 
 
 @MODELS.register_module()

@@ -102,6 +102,7 @@ class CascadeTDEMixin(TDERoIHeadMixin):
     again a distribution, in which the background keeps its mean probability.
     """
     _stage_probs: Optional[List[Tensor]] = None
+    _stage_scores: Optional[List[Tensor]] = None
 
     def bbox_loss(self, stage: int, x: Tuple[Tensor], sampling_results: List[SamplingResult],
                   **kwargs: Optional[Tensor]) -> dict:
@@ -112,7 +113,25 @@ class CascadeTDEMixin(TDERoIHeadMixin):
         results = super()._bbox_forward(stage, x, rois, **kwargs)  # type: ignore[misc]
         if self._stage_probs is not None:
             self._stage_probs.append(class_probs(box_heads(self)[stage], results['cls_score']))
+        elif self._stage_scores is not None:
+            self._stage_scores.append(results['cls_score'])
+            if len(self._stage_scores) == len(box_heads(self)):
+                results = dict(results, cls_score=self._last_scores(self._stage_scores))
         return results
+
+    def _last_scores(self, stage_scores: List[Tensor]) -> Tensor:
+        """Return scores of the last stage for which the average over stages is that of the probabilities."""
+        heads = box_heads(self)
+        probs = torch.stack(list(map(class_probs, heads, stage_scores))).mean(0)
+        return len(heads) * class_scores(heads[-1], probs) - sum(stage_scores[:-1])
+
+    def predict_bbox(self, *args: object, **kwargs: object) -> list:
+        # MMDeploy puts a method of its own in the place of the host's, which averages the scores without _refine_roi
+        self._stage_scores = []
+        try:
+            return super().predict_bbox(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self._stage_scores = None
 
     def _refine_roi(self, x: Tuple[Tensor], rois: Tensor, batch_img_metas: List[dict],
                     num_proposals_per_img: Sequence[int], **kwargs: Optional[Tensor]) -> tuple:

@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmcausal.models.roi_heads.support import box_heads
-from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin, class_probs, class_scores
+from mmcausal.models.roi_heads.tde_roi_heads import CascadeTDEMixin, TDERoIHeadMixin, class_probs, class_scores
 from mmcausal.models.total_effect import by_total_effect
 
 
@@ -17,9 +17,9 @@ def check_alpha_free_boxes(roi_head: BaseRoIHead) -> None:
     """Raise ``ValueError`` if the boxes depend on alpha or on more than the box heads: they cannot be stored."""
     if not isinstance(roi_head, TDERoIHeadMixin):
         raise ValueError(f'needs a RoI head with TDE, but got {type(roi_head).__name__}; enable_detector_tde makes one')
-    finds_boxes = type(roi_head).predict_bbox in (  # type: ignore[attr-defined]
-        StandardRoIHead.predict_bbox, CascadeRoIHead.predict_bbox)
-    if not finds_boxes or isinstance(roi_head, TridentRoIHead):
+    finder = next(base for base in type(roi_head).__mro__
+                  if 'predict_bbox' in vars(base) and base is not CascadeTDEMixin)  # which finds boxes by the host's
+    if finder not in (StandardRoIHead, CascadeRoIHead) or isinstance(roi_head, TridentRoIHead):
         raise ValueError(f'{type(roi_head).__name__} finds its boxes after the box head, so its proposals cannot be '
                          'stored; test each alpha with tools/test.py')
     heads = box_heads(roi_head)

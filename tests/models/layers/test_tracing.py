@@ -67,21 +67,22 @@ def test_onnx_with_a_direction_of_negative_features():
     check(layer, to_onnx(layer))
 
 
-def to_onnx(layer):
+def to_onnx(layer, opset=17):
     file = io.BytesIO()
     options = dict(dynamo=False) if IS_MODERN else {}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(layer, (torch.randn(8, 16), ), file, input_names=['x'], dynamic_axes=dict(x={0: 'n'}),
-                          opset_version=17, **options)
+                          opset_version=opset, **options)
     session = onnxruntime.InferenceSession(file.getvalue())
     return lambda x: torch.from_numpy(session.run(None, dict(x=np.asarray(x)))[0])
 
 
 @every_case
-def test_onnx(name):
+@pytest.mark.parametrize('opset', [11, 17])  # MMDeploy's, and that of our own tool
+def test_onnx(name, opset):
     layer = trained(name)
-    check(layer, to_onnx(layer))
+    check(layer, to_onnx(layer, opset))
 
 
 @needs_compiler
