@@ -1,13 +1,14 @@
-"""Compare the inference time of a detector with TDE and of its baseline, alternating on the same images.
+"""Compare the inference time of a detector with TDE and of its baseline, alternating on the same images, by phase.
 
 Without checkpoints, both have the same random weights. Then set --score-thr, because otherwise the number of
-detections, and the time that it costs, differs by chance.
+detections, and the time that it costs, differs by chance. With 0, both have as many as the config admits.
 """
 import argparse
 import json
 import time
+from collections import defaultdict
 from pathlib import Path
-from typing import List
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
 from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
 from mmcausal.files import write_text
 from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import MODELS
@@ -30,8 +31,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--baseline', type=Path, default=CONFIGS / 'cascade_baseline_r101.py')
     parser.add_argument('--checkpoint', help='checkpoint of the config; default: random weights')
     parser.add_argument('--baseline-checkpoint', help='checkpoint of the baseline; default: random weights')
-    parser.add_argument('--images', type=int, default=5, help='number of test images')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--images', type=integer_argument(1), default=5, help='number of test images')
+    parser.add_argument('--rounds', type=integer_argument(1), default=3)
+    parser.add_argument('--threads', type=integer_argument(1), default=torch.get_num_threads())
     parser.add_argument('--score-thr', type=float, help="score threshold; default: the configs' own")
     parser.add_argument('--out', type=Path, help='JSON file for the result')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to both configs')
@@ -39,6 +41,48 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     check_outputs(parser, args, args.out)
     return args
+
+
+def phases_of(detector: nn.Module) -> Dict[str, Tuple[nn.Module, str]]:
+    """Return the method that is each phase of an inference, as its owner and its name."""
+    roi_head = detector.roi_head
+    is_cascade = isinstance(roi_head.bbox_head, nn.ModuleList)
+    last_box_head = roi_head.bbox_head[-1] if is_cascade else roi_head.bbox_head
+    return {
+        'backbone and neck': (detector, 'extract_feat'),
+        'proposals': (detector.rpn_head, 'predict'),
+        'box heads': (roi_head, '_refine_roi' if is_cascade else '_bbox_forward'),
+        'boxes and NMS': (last_box_head, 'predict_by_feat'),
+        'masks': (roi_head, 'predict_mask'),
+    }
+
+
+class TimedDetector:
+    """A detector that tells what an inference took, as a whole and by phase, and how many detections it found."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        self.detector = detector
+        self._seconds: Dict[str, float] = {}
+        for phase, (owner, name) in phases_of(detector).items():
+            setattr(owner, name, self._timed(phase, getattr(owner, name)))
+
+    def _timed(self, phase: str, method: Callable) -> Callable:
+        def timed(*args: object, **kwargs: object) -> object:
+            start = time.perf_counter()
+            result = method(*args, **kwargs)
+            self._seconds[phase] += time.perf_counter() - start
+            return result
+        return timed
+
+    @torch.no_grad()
+    def run(self, batch: dict) -> Dict[str, float]:
+        """Return the seconds of an inference by phase, and the number of detections."""
+        self._seconds = defaultdict(float)
+        start = time.perf_counter()
+        predictions = self.detector.test_step(batch)
+        total = time.perf_counter() - start
+        detections = sum(len(sample.pred_instances) for sample in predictions)
+        return dict(self._seconds, total=total, detections=detections)
 
 
 def load_config(path: Path, args: argparse.Namespace) -> Config:
@@ -71,29 +115,39 @@ def load_batches(args: argparse.Namespace) -> List[dict]:
     return list(Runner.build_dataloader(cfg.test_dataloader))
 
 
-@torch.no_grad()
+def compare(models: List[nn.Module], batches: List[dict], rounds: int) -> dict:
+    """Return medians by phase of both models, and the median of the ratios of adjacent runs."""
+    timed = [TimedDetector(model) for model in models]
+    runs: List[List[Dict[str, float]]] = [[], []]
+    for round_index in range(rounds + 1):
+        for batch in batches:
+            pair = [each.run(batch) for each in timed]
+            if round_index >= 1:  # warm by then
+                for values, result in zip(runs, pair):
+                    values.append(result)
+        print(f'round {round_index} of {rounds}', flush=True)
+    totals = [[run['total'] for run in values] for values in runs]
+    ratios = np.array(totals[0]) / np.array(totals[1])
+    phases = {phase: [round(float(np.median([run.get(phase, 0.) for run in values])), 5) for values in runs]
+              for phase in (*phases_of(models[0]), 'detections')}
+    return dict(seconds_per_image=[float(np.median(times)) for times in totals], ratio=float(np.median(ratios)),
+                ratio_quartiles=np.percentile(ratios, [25, 75]).round(4).tolist(), phases=phases, seconds=totals)
+
+
 def main() -> None:
     args = parse_args()
     from mmdet.utils import register_all_modules
     register_all_modules()
-    models, batches = build_models(args), load_batches(args)
-    seconds: List[List[float]] = [[], []]
-    for round_index in range(args.rounds + 1):
-        for batch in batches:
-            for model, times in zip(models, seconds):
-                start = time.perf_counter()
-                model.test_step(batch)
-                if round_index >= 1:  # warm by then
-                    times.append(time.perf_counter() - start)
-        print(f'round {round_index} of {args.rounds}', flush=True)
-    ratio = float(np.median(np.array(seconds[0]) / np.array(seconds[1])))
-    medians = [float(np.median(times)) for times in seconds]
-    print(f'{args.config.stem} {medians[0]:.3f} s, {args.baseline.stem} {medians[1]:.3f} s per image, median ratio of '
-          f'adjacent runs {ratio:.3f}')
+    torch.set_num_threads(args.threads)
+    result = compare(build_models(args), load_batches(args), args.rounds)
+    for phase, (config, baseline) in result['phases'].items():
+        print(f'{phase}: {config:g}, baseline {baseline:g}')
+    seconds = result['seconds_per_image']
+    print(f'{args.config.stem} {seconds[0]:.3f} s, {args.baseline.stem} {seconds[1]:.3f} s per image, median ratio of '
+          f'adjacent runs {result["ratio"]:.3f}')
     if args.out:
-        result = dict(provenance(), config=args.config.stem, baseline=args.baseline.stem, seconds_per_image=medians,
-                      ratio=ratio, seconds=seconds, score_thr=args.score_thr)
-        write_text(args.out, json.dumps(result, indent=1))
+        write_text(args.out, json.dumps(dict(provenance(), config=args.config.stem, baseline=args.baseline.stem,
+                                             score_thr=args.score_thr, threads=args.threads, **result), indent=1))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from alternating import Functions, alternate, peak_bytes, ratios
 from torch import Tensor, nn
 
 from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs
+from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
 from mmcausal.files import write_text
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
 
@@ -51,15 +51,15 @@ def evaluation(layer: nn.Module, x: Tensor, alpha: float = 0.) -> Callable[[], T
     return evaluate
 
 
-def layers(channels: int, classes: int, dtype: torch.dtype) -> dict:
+def layers(channels: int, classes: int, dtype: torch.dtype, num_heads: int) -> dict:
     """Return the layers to compare, the baseline first."""
     if dtype == torch.float32:
         linears = dict(linear=nn.Linear(channels, classes, bias=False))
     else:
         linears = {'linear': UpcastLinear(channels, classes, bias=False),
                    f'linear in {dtype}': nn.Linear(channels, classes, bias=False, dtype=dtype)}
-    return dict(linears, deconfound=DeconfoundLinear(channels, classes),
-                detection=DetectionDeconfoundLinear(channels, classes))
+    return dict(linears, deconfound=DeconfoundLinear(channels, classes, num_heads=num_heads),
+                detection=DetectionDeconfoundLinear(channels, classes, num_heads=num_heads))
 
 
 def trained(layer: nn.Module, x: Tensor) -> nn.Module:
@@ -70,21 +70,22 @@ def trained(layer: nn.Module, x: Tensor) -> nn.Module:
     return layer
 
 
-def compare(size: tuple, dtype: torch.dtype, rounds: int) -> dict:
-    """Return times, ratios and memory of a size (N, D, C)."""
+def compare(size: tuple, dtype: torch.dtype, rounds: int, num_heads: int) -> dict:
+    """Return times, ratios and memory of a size (N, D, C), with K heads."""
     samples, channels, classes = size
     torch.manual_seed(0)
     x = (torch.randn(samples, channels) + 0.5).to(dtype)
     grad = torch.randn(samples, classes) / samples
-    each = {name: trained(layer, x) for name, layer in layers(channels, classes, dtype).items()}
+    each = {name: trained(layer, x) for name, layer in layers(channels, classes, dtype, num_heads).items()}
     training: Functions = {name: training_step(layer, x, grad) for name, layer in each.items() if name != 'detection'}
-    result = dict(size=size, dtype=str(dtype), training=ratios(alternate(training, rounds), 'linear'))
+    result = dict(size=size, dtype=str(dtype), num_heads=num_heads,
+                  training=ratios(alternate(training, rounds), 'linear'))
     for name, step in training.items():
         each[name].weight.grad = None
         result['training'][name]['peak_megabytes'] = round(peak_bytes(step) / 2**20, 1)
         each[name].weight.grad = None
     tests: Functions = {name: evaluation(layer, x) for name, layer in each.items() if name != 'detection'}
-    tde = trained(DeconfoundLinear(channels, classes), x)
+    tde = trained(DeconfoundLinear(channels, classes, num_heads=num_heads), x)
     tests.update({'deconfound by TDE': evaluation(tde, x, alpha=1.),
                   'detection, background exempted': evaluation(each['detection'], x, alpha=1.)})
     result['evaluation'] = ratios(alternate(tests, 2 * rounds), 'linear')
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--dtypes', nargs='+', choices=('float32', 'bfloat16'), default=['float32', 'bfloat16'])
     parser.add_argument('--sizes', type=int, nargs='+', help='N D C of each size; by default four sizes')
+    parser.add_argument('--num-heads', type=integer_argument(1), nargs='+', default=[2], help='K of the causal layers')
     parser.add_argument('--out', type=Path, help='JSON file for the results')
     add_overwrite_argument(parser)
     args = parser.parse_args()
@@ -108,8 +110,9 @@ def main() -> None:
     results = []
     for size in zip(numbers, numbers, numbers):
         for dtype in args.dtypes:
-            results.append(compare(size, getattr(torch, dtype), args.rounds))
-            print(json.dumps(results[-1]), flush=True)
+            for num_heads in args.num_heads:
+                results.append(compare(size, getattr(torch, dtype), args.rounds, num_heads))
+                print(json.dumps(results[-1]), flush=True)
     if args.out:
         write_text(args.out, json.dumps(dict(provenance(), threads=args.threads, rounds=args.rounds, results=results),
                                         indent=1) + '\n')

@@ -10,6 +10,7 @@ from mmcausal.hosts import HOSTS, require_host
 MODULES: Dict[str, Tuple[str, ...]] = {
     'mmcausal.config_files': ('config_path', 'with_num_classes'),
     'mmcausal.models': ('check_tde', 'enable_tde', 'DeployedClassifier'),
+    'mmcausal.models.crop_flip_preprocessor': ('CropFlipDataPreprocessor', ),
     'mmcausal.models.layers': ('DeconfoundLinear', 'DetectionDeconfoundLinear', 'EuclideanNCMLinear', 'LWSLinear',
                                'LogitAdjustedLinear', 'NCMLinear', 'TDELinear', 'TauNormLinear'),
     'mmcausal.models.losses': ('ClassBalancedLoss', 'ClassPriorLoss', 'DeferredReweightingLoss', 'EqualizationLoss',

@@ -224,3 +224,9 @@ def test_box_heads(dtype):
         head.fc_cls.update_direction(0.9)
         scores = class_scores(head, class_probs(head, logits))
     assert (scores.device.type, scores.shape) == ('cuda', (N, C + 1))
+
+
+def test_crops_and_flips():
+    preprocessor = MODELS.build(dict(type='mmcausal.CropFlipDataPreprocessor', mean=[1.] * 3, std=[2.] * 3))
+    images = preprocessor._cropped_and_flipped(torch.zeros(N, 3, 32, 32, dtype=torch.uint8, device='cuda'))
+    assert images.shape == (N, 3, 32, 32) and images.device.type == 'cuda' and images.dtype == torch.uint8

@@ -26,9 +26,11 @@ if is_usable('mmpretrain'):
     from mmcausal.models import backbones, classifiers, heads
     from mmcausal.models.backbones import *  # noqa: F403
     from mmcausal.models.classifiers import *  # noqa: F403
+    from mmcausal.models.crop_flip_preprocessor import CropFlipDataPreprocessor
     from mmcausal.models.heads import *  # noqa: F403
     from mmcausal.models.tta.tde_classifier_tta import TDEClassifierTTA
-    __all__ += [*backbones.__all__, *classifiers.__all__, *heads.__all__, 'TDEClassifierTTA']
+    __all__ += [*backbones.__all__, *classifiers.__all__, *heads.__all__, 'CropFlipDataPreprocessor',
+                'TDEClassifierTTA']
 
 if is_usable('mmdet'):
     from mmcausal.models import roi_heads

@@ -36,6 +36,7 @@ CASES = {
     f'{CONVERTERS}/inat_lists.py': ('in.json o.txt', ['o.txt']),
     'tools/demo.py': ('in.png in.py in.pth --out o.png', ['o.png']),
     'tools/deployment/export_onnx.py': ('in.py in.pth o.onnx --image-size 8 8', ['o.onnx']),
+    'benchmarks/augmentation.py': ('--out o.json', ['o.json']),
     'benchmarks/choose_corrections.py': ('in.py in.pth in2.py in2.pth --out o.json', ['o.json']),
     'benchmarks/detection_inference.py': ('--checkpoint in.pth --out o.json', ['o.json']),
     'benchmarks/gpu.py': ('--out o.json', ['o.json']),
@@ -48,10 +49,12 @@ CASES = {
     'benchmarks/overfit_table.py': ('in.json folder --out o.json', ['o.json']),
     'benchmarks/own_coco.py': ('in.json folder --out o.json', ['o.json']),
     'benchmarks/own_folder.py': ('folder --out o.json', ['o.json']),
+    'benchmarks/ranks.py': ('--out o.json', ['o.json']),
     'benchmarks/run_guide.py': ('in.md --sections x --out o.json', ['o.json']),
     'benchmarks/shapes_table.py': ('--out o.json', ['o.json']),
     'benchmarks/soak.py': ('in.py --work-dir new --out o.json', ['o.json']),
     'benchmarks/sweep_against_tests.py': ('in.py in.pth --out o.json', ['o.json']),
+    'benchmarks/whole_steps.py': ('--out o.json', ['o.json']),
     'benchmarks/training_throughput.py': ('--config in.py --out o.json', ['o.json']),
 }
 OTHERS = {
