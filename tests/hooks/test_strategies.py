@@ -94,6 +94,19 @@ def test_ranks_under_a_strategy_train_as_by_the_runner(tmp_path, strategy, by_th
     assert_alike(train(tmp_path, strategy), by_the_runner)
 
 
+def test_one_device_trains_as_by_the_runner(tmp_path):
+    states = []
+    for name, strategy in (('runner', None), ('strategy', dict(type='SingleDeviceStrategy'))):
+        cfg = digits_cfg(tmp_path / name, strategy)
+        cfg.launcher = 'none'
+        runner = RUNNERS.build(cfg) if strategy else Runner.from_cfg(cfg)
+        runner.train()
+        states.append(runner.model.state_dict())
+    assert states[0]['head.fc.num_updates'] > 0
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('strategy', [pytest.param(DDP, id='ddp'), *SHARDED[1:]])
 def test_a_training_resumes(tmp_path, strategy, by_the_runner):
     train(tmp_path, strategy, **{'train_cfg.max_epochs': 1})
