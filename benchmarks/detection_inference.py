@@ -58,7 +58,7 @@ def phases_of(detector: nn.Module) -> Dict[str, Tuple[nn.Module, str]]:
 
 
 class TimedDetector:
-    """A detector that tells what an inference took, as a whole and by phase, and how many detections it found."""
+    """Detector that records the seconds of an inference, in all and by phase, and the number of its detections."""
 
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector

@@ -1,10 +1,10 @@
 """Whole training steps and test passes of a config on random images."""
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, List, Sequence
 
 import torch
+from alternating import seconds_of
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -56,10 +56,10 @@ class Workload:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         self.model = MODELS.build(cfg.model)
         self.model.init_weights()
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
         self.batch = batch
         if distributed.is_initialized():
-            self.model = MMDistributedDataParallel(self.model)
+            self.model = MMDistributedDataParallel(self.model, broadcast_buffers=False)  # as the Runner
         optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.runner = SimpleNamespace(model=self.model, optim_wrapper=optim_wrapper)
         self.hooks = [HeadDirectionHook() for hook in cfg.get('custom_hooks', [])
@@ -75,10 +75,11 @@ class Workload:
         self.model.train()
         torch.manual_seed(0)  # the same proposals in each
         self.model.train_step(self.batch, self.runner.optim_wrapper)
-        begin = time.perf_counter()
+        self.hook_seconds.append(seconds_of(self._move_direction))
+
+    def _move_direction(self) -> None:
         for hook in self.hooks:
             hook.after_train_iter(self.runner, 0)
-        self.hook_seconds.append(time.perf_counter() - begin)
 
     def test_with(self, alpha: float) -> Step:
         """Return a function that predicts by TDE with this alpha, where the model has it."""

@@ -30,7 +30,9 @@ def main() -> None:
     check_outputs(parser, args, args.out)
     torch.set_num_threads(args.threads)
 
-    batch = random_images(args.batch_size, (32, 32), read_config(args.config).model.head.num_classes)
+    torch.manual_seed(0)
+    num_classes = read_config(args.config, args.cfg_options).model.head.num_classes
+    batch = random_images(args.batch_size, (32, 32), num_classes)
     steps = {name: Workload(config, args.cfg_options, batch).train
              for name, config in (('config', args.config), ('baseline', args.baseline))}
     if args.compiled:

@@ -117,11 +117,13 @@ is_reachable() { # URL
     "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
 }
 
-lack_of_space() { # DISK_OF GB DISK_OF GB -> what is missing; folders on one disk add up
-    df -Pk "$1" "$3" | awk -v first="$2" -v second="$4" '
-        NR > 1 {free[$6] = $4 / 1048576; need[$6] += NR == 2 ? first : second}
-        END {for (disk in need) if (free[disk] < need[disk])
-            printf "%s has %.1f GB free of the %d GB needed", disk, free[disk], need[disk]}'
+lack_of_space() { # -> what is missing for PyTorch with CUDA and its download; folders on one disk add up
+    "$python" -c 'import os, shutil, sys, tempfile
+needs = {}
+for folder, size in ((sys.argv[1], 6), (tempfile.gettempdir(), 3)):
+    needs.setdefault(os.stat(folder).st_dev, [folder, 0])[1] += size
+lacks = ((folder, shutil.disk_usage(folder).free / 2**30, size) for folder, size in needs.values())
+print(*(f"{folder} has {free:.1f} GB free of {size}" for folder, free, size in lacks if free < size), sep=", and ")' "$stamps"
 }
 
 install_torch() {
@@ -130,10 +132,10 @@ install_torch() {
         if ! nvidia-smi --list-gpus >/dev/null 2>&1 && is_reachable "$index/torch/"; then
             say 'This machine shows no NVIDIA GPU: PyTorch without CUDA'
             options=(--extra-index-url "$index")
-        else
-            lack=$(lack_of_space "$stamps" 6 "${TMPDIR:-/tmp}" 3)
-            [ -z "$lack" ] || fail "PyTorch with CUDA takes 6 GB and downloads 3 GB, but $lack. Free some, or choose \
-another disk: MMCAUSAL_VENV for the environment, TMPDIR for the downloads"
+        elif ! "$python" -c 'import torch' 2>/dev/null; then
+            lack=$(lack_of_space)
+            [ -z "$lack" ] || say "PyTorch with CUDA takes 6 GB and downloads 3 GB, but $lack. If that fails, free some, or \
+choose another disk: MMCAUSAL_VENV for the environment, TMPDIR for the download"
         fi
     fi
     install ${options[@]+"${options[@]}"} torch torchvision numpy

@@ -2,6 +2,7 @@
 from typing import Dict, List, Union
 
 import torch
+from mmengine.dist import get_rank, get_world_size
 from mmpretrain.models import ClsDataPreprocessor
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,11 +16,12 @@ class CropFlipDataPreprocessor(ClsDataPreprocessor):
     """Same as MMPretrain's ``ClsDataPreprocessor``, except that in training it first crops and flips images at random.
 
     The crops are those of ``RandomCrop(crop_size, padding=crop_padding)`` for images of that size, and the flips those
-    of a horizontal ``RandomFlip(prob=flip_prob)``. Leave both out of your training pipeline. Only the random numbers
-    differ: they are of PyTorch's generator on the device.
+    of a horizontal ``RandomFlip(prob=flip_prob)``. Leave both out of your training pipeline. The random numbers are
+    others: they come from PyTorch's generator on the device. Whatever reads training images for another purpose, such
+    as class means, gets them as they are.
 
     Args:
-        crop_padding: Black pixels on each side, of which a crop of the image's size takes a part. 0 crops nothing.
+        crop_padding: Zero padding on each side before the crop. 0 crops nothing.
         flip_prob: Probability of a flip.
         **kwargs: Arguments of ``ClsDataPreprocessor``. Its ``batch_augments`` follow.
 
@@ -46,17 +48,17 @@ class CropFlipDataPreprocessor(ClsDataPreprocessor):
         return super().forward(data, training)
 
     def _cropped_and_flipped(self, images: Tensor) -> Tensor:
-        number, _, height, width = images.shape
+        number, channels, height, width = images.shape
+        device = images.device
+        # Ranks have the same seed, so each takes its part of what is drawn for all
+        uniform = torch.rand(get_world_size(), 3, number, 1, 1, 1, device=device)[get_rank()]
+        tops, lefts = (uniform[:2] * (2 * self.crop_padding + 1)).long()
+        rows = tops + torch.arange(height, device=device)[:, None]
+        columns = lefts + torch.arange(width, device=device)
+        columns = torch.where(uniform[2] < self.flip_prob, columns.flip(-1), columns)
         padded = F.pad(images, [self.crop_padding] * 4)
-        rows, columns = (self._offsets(images) + torch.arange(size, device=images.device) for size in (height, width))
-        is_flipped = torch.rand(number, 1, device=images.device) < self.flip_prob
-        columns = torch.where(is_flipped, columns.flip(1), columns)
-        samples = torch.arange(number, device=images.device)
-        crops = padded[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
-        return crops.permute(0, 3, 1, 2)
-
-    def _offsets(self, images: Tensor) -> Tensor:
-        return torch.randint(2 * self.crop_padding + 1, (len(images), 1), device=images.device)
+        return padded[torch.arange(number, device=device)[:, None, None, None],
+                      torch.arange(channels, device=device)[:, None, None], rows, columns]
 
 
 def _stacked(images: Union[Tensor, List[Tensor]]) -> Tensor:

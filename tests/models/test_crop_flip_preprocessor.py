@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 
+from mmcausal.models import crop_flip_preprocessor
 from mmcausal.registry import MODELS, TRANSFORMS
 
 HEIGHT, WIDTH = 3, 4
@@ -76,12 +77,41 @@ def test_evaluation_and_normalisation_are_those_of_the_host(is_list):
     assert torch.equal(build(**arguments)(dict(inputs=inputs))['inputs'], host(dict(inputs=inputs))['inputs'])
 
 
-def test_labels_keep_their_images_and_mixup_follows():
-    preprocessor = build(num_classes=3, batch_augments=dict(augments=[dict(type='Mixup', alpha=1.)], probs=[1.]))
-    samples = [DataSample().set_gt_label(label) for label in (0, 1, 2)]
-    batch = preprocessor(dict(inputs=[image()] * 3, data_samples=samples), training=True)
-    assert [int(sample.gt_label) for sample in batch['data_samples']] == [0, 1, 2]
-    assert all(abs(float(sample.gt_score.sum()) - 1) < 1e-6 for sample in batch['data_samples'])
+def labelled(values):
+    """Return images of one value each, with that value as label."""
+    return dict(inputs=[torch.full((2, 2, 2), value, dtype=torch.uint8) for value in values],
+                data_samples=[DataSample().set_gt_label(value) for value in values])
+
+
+def test_labels_keep_their_images():
+    batch = build(crop_padding=0, num_classes=3)(labelled([2, 0, 1]), training=True)
+    assert [int(sample.gt_label) for sample in batch['data_samples']] == [2, 0, 1]
+    assert batch['inputs'][:, 0, 0, 0].tolist() == [2, 0, 1]
+
+
+def test_mixup_follows():
+    torch.manual_seed(0)
+    np.random.seed(0)
+    augments = dict(augments=[dict(type='Mixup', alpha=1.)], probs=[1.])
+    batch = build(crop_padding=0, num_classes=3, batch_augments=augments)(labelled([2, 0, 1]), training=True)
+    scores = torch.stack([sample.gt_score for sample in batch['data_samples']])
+    assert ((scores > 0) & (scores < 1)).any()
+    torch.testing.assert_close(batch['inputs'][:, 0, 0, 0], scores @ torch.arange(3.))
+
+
+def test_ranks_with_one_seed_draw_differently_and_as_many_numbers(monkeypatch):
+    crops, after = [], []
+    monkeypatch.setattr(crop_flip_preprocessor, 'get_world_size', lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(crop_flip_preprocessor, 'get_rank', lambda rank=rank: rank)
+        torch.manual_seed(0)
+        crops.append(build()(dict(inputs=[image()] * 20), training=True)['inputs'])
+        after.append(torch.rand(1))
+    assert not torch.equal(*crops) and torch.equal(*after)
+
+
+def test_inputs_are_contiguous_as_the_hosts():
+    assert build()(dict(inputs=[image()] * 2), training=True)['inputs'].is_contiguous()
 
 
 @pytest.mark.parametrize('arguments, words', [

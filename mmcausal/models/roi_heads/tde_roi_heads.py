@@ -120,7 +120,7 @@ class CascadeTDEMixin(TDERoIHeadMixin):
         return results
 
     def _last_scores(self, stage_scores: List[Tensor]) -> Tensor:
-        """Return scores of the last stage for which the average over stages is that of the probabilities."""
+        """Return last-stage scores with which the average of all scores yields the mean of the probabilities."""
         heads = box_heads(self)
         probs = torch.stack(list(map(class_probs, heads, stage_scores))).mean(0)
         return len(heads) * class_scores(heads[-1], probs) - sum(stage_scores[:-1])

@@ -18,7 +18,7 @@ def check_alpha_free_boxes(roi_head: BaseRoIHead) -> None:
     if not isinstance(roi_head, TDERoIHeadMixin):
         raise ValueError(f'needs a RoI head with TDE, but got {type(roi_head).__name__}; enable_detector_tde makes one')
     finder = next(base for base in type(roi_head).__mro__
-                  if 'predict_bbox' in vars(base) and base is not CascadeTDEMixin)  # which finds boxes by the host's
+                  if 'predict_bbox' in vars(base) and base is not CascadeTDEMixin)  # which calls the host's
     if finder not in (StandardRoIHead, CascadeRoIHead) or isinstance(roi_head, TridentRoIHead):
         raise ValueError(f'{type(roi_head).__name__} finds its boxes after the box head, so its proposals cannot be '
                          'stored; test each alpha with tools/test.py')
