@@ -1,5 +1,11 @@
-"""Folders for the features of trained models."""
-from mmcausal.analysis import features_folder
+"""Folders for the features of trained models, and splits by which something may be chosen."""
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mmcausal.analysis import features_folder, trained
 
 
 def test_other_features_go_to_another_folder():
@@ -8,3 +14,50 @@ def test_other_features_go_to_another_folder():
     folders.add(features_folder('a/config.py', 'val', 'float16', identities[0]))
     assert len(folders) == 4 and all(folder.name.startswith('config_val_') for folder in folders)
     assert features_folder('a/config.py', 'val', 'float32', dict(reversed(identities[0].items()))) in folders
+
+
+class Images:
+    """A dataset of images in memory, each of one number."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def get_data_info(self, index):
+        return dict(img=np.full((2, 2), self.numbers[index]))
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """Return a function that builds the validation split of some images, beside a test split of the numbers < 100."""
+    splits = dict(test=Images(range(100)))
+    monkeypatch.setattr(trained, 'build_split', lambda cfg, split: splits[split])
+
+    def build(numbers, split='val'):
+        splits['val'] = Images(numbers)
+        cfg = SimpleNamespace(filename='c.py', get=dict(test_dataloader={}).get)
+        return trained.build_split_without_test_images(cfg, split)
+    return build
+
+
+@pytest.mark.parametrize('copies', [0, 1, 10])
+def test_a_few_copies_of_test_images_are_told(choose, copies):
+    numbers = range(100 - copies, 1100 - copies)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        assert len(choose(numbers)) == 1000
+    told = [f'{copies} of the 1000 images of the val split of c.py are test images too'] if copies else []
+    assert [str(each.message) for each in caught] == told
+
+
+@pytest.mark.parametrize('numbers', [range(89, 1089), range(99, 198), range(99, 100), range(100)])
+def test_more_test_images_are_refused(choose, numbers):
+    with pytest.raises(trained.UsesTestImagesError, match='val split of c.py holds test images, [0-9]+ of [0-9]+, so'):
+        choose(numbers)
+
+
+def test_the_test_split_is_refused(choose):
+    with pytest.raises(trained.UsesTestImagesError, match='the test split of c.py holds test images, 100 of 100'):
+        choose(range(100, 200), split='test')
