@@ -34,7 +34,7 @@ def run_rank(rank: int, number: int, rounds: int, folder: str) -> None:
     if rank == 0:
         shares = np.array(deconfound.hook_seconds[-rounds:]) / np.array(seconds['deconfound'])
         result = dict(ratios(seconds, 'linear'), hook_share=round(float(np.median(shares)), 6))
-        Path(folder, f'{number}.json').write_text(json.dumps(result), encoding='utf-8')
+        write_text(Path(folder, f'{number}.json'), json.dumps(result))
 
 
 def main() -> None:
