@@ -119,11 +119,14 @@ class CascadeTDEMixin(TDERoIHeadMixin):
                 results = dict(results, cls_score=self._last_scores(self._stage_scores))
         return results
 
+    def _mean_scores(self, stage_probs: List[Tensor]) -> Tensor:
+        """Return the scores of the mean of the stages' probabilities."""
+        return class_scores(box_heads(self)[-1], torch.stack(stage_probs).mean(0))
+
     def _last_scores(self, stage_scores: List[Tensor]) -> Tensor:
         """Return last-stage scores with which the average of all scores yields the mean of the probabilities."""
-        heads = box_heads(self)
-        probs = torch.stack(list(map(class_probs, heads, stage_scores))).mean(0)
-        return len(heads) * class_scores(heads[-1], probs) - sum(stage_scores[:-1])
+        mean = self._mean_scores(list(map(class_probs, box_heads(self), stage_scores)))
+        return len(stage_scores) * mean - sum(stage_scores[:-1])
 
     def predict_bbox(self, *args: object, **kwargs: object) -> list:
         # MMDeploy puts a method of its own in the place of the host's, which averages the scores without _refine_roi
@@ -139,10 +142,9 @@ class CascadeTDEMixin(TDERoIHeadMixin):
         try:
             rois, _, bbox_preds = super()._refine_roi(  # type: ignore[misc]
                 x, rois, batch_img_metas, num_proposals_per_img, **kwargs)
-            probs = torch.stack(self._stage_probs).mean(0)
+            scores = self._mean_scores(self._stage_probs)
         finally:
             self._stage_probs = None
-        scores = class_scores(box_heads(self)[-1], probs)
         return rois, list(scores.split(num_proposals_per_img)), bbox_preds
 
 
