@@ -3,22 +3,19 @@
 Both go from images (H, W, C) in memory to the input of a model: pipeline, collation and data preprocessor, in one
 process. With a GPU, batches are cropped there.
 """
-import argparse
-import json
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
 import torch
 from alternating import alternate, ratios
+from measurement import measurement_arguments, measurement_parser, write_measurement
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
-from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
+from mmcausal.commands import integer_argument
 from mmcausal.config_files import read_config
-from mmcausal.files import write_text
 from mmcausal.registry import MODELS, TRANSFORMS
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs' / 'cifar100_lt' / 'deconfound_r32_ir100.py'
@@ -38,15 +35,9 @@ def loading(images: np.ndarray, pipeline: list, preprocessor: dict) -> Callable[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measurement_parser(__doc__, rounds=30)
     parser.add_argument('--batch-size', type=integer_argument(1), default=256)
-    parser.add_argument('--rounds', type=integer_argument(1), default=30)
-    parser.add_argument('--threads', type=integer_argument(1), default=torch.get_num_threads())
-    parser.add_argument('--out', type=Path, help='JSON file for the result')
-    add_overwrite_argument(parser)
-    args = parser.parse_args()
-    check_outputs(parser, args, args.out)
-    torch.set_num_threads(args.threads)
+    args = measurement_arguments(parser)
     cfg = read_config(CONFIG)
     init_default_scope(cfg.default_scope)
     images = np.random.default_rng(0).integers(256, size=(args.batch_size, 32, 32, 3), dtype=np.uint8)
@@ -58,9 +49,7 @@ def main() -> None:
     rates = {name: round(1000 * args.batch_size / each['milliseconds']) for name, each in result.items()}
     for name, rate in rates.items():
         print(f'{name}: {rate} images/s, {result[name]["ratio"]:.3f} times the time of the pipeline')
-    if args.out:
-        write_text(args.out, json.dumps(dict(provenance(), images_per_second=rates, batch=result, rounds=args.rounds,
-                                             threads=args.threads, batch_size=args.batch_size), indent=1) + '\n')
+    write_measurement(args, images_per_second=rates, batch=result, batch_size=args.batch_size)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,6 @@ Without checkpoints, both have the same random weights. Then set --score-thr, be
 detections, and the time that it costs, differs by chance. With 0, both have as many as the config admits.
 """
 import argparse
-import json
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 import torch
+from measurement import measurement_arguments, measurement_parser, write_measurement
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
-from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
-from mmcausal.files import write_text
+from mmcausal.commands import integer_argument
 from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import MODELS
 
@@ -26,21 +24,15 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'lvis'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measurement_parser(__doc__, rounds=3)
     parser.add_argument('--config', type=Path, default=CONFIGS / 'cascade_tde_r101.py')
     parser.add_argument('--baseline', type=Path, default=CONFIGS / 'cascade_baseline_r101.py')
     parser.add_argument('--checkpoint', help='checkpoint of the config; default: random weights')
     parser.add_argument('--baseline-checkpoint', help='checkpoint of the baseline; default: random weights')
     parser.add_argument('--images', type=integer_argument(1), default=5, help='number of test images')
-    parser.add_argument('--rounds', type=integer_argument(1), default=3)
-    parser.add_argument('--threads', type=integer_argument(1), default=torch.get_num_threads())
     parser.add_argument('--score-thr', type=float, help="score threshold; default: the configs' own")
-    parser.add_argument('--out', type=Path, help='JSON file for the result')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to both configs')
-    add_overwrite_argument(parser)
-    args = parser.parse_args()
-    check_outputs(parser, args, args.out)
-    return args
+    return measurement_arguments(parser)
 
 
 def phases_of(detector: nn.Module) -> Dict[str, Tuple[nn.Module, str]]:
@@ -138,16 +130,13 @@ def main() -> None:
     args = parse_args()
     from mmdet.utils import register_all_modules
     register_all_modules()
-    torch.set_num_threads(args.threads)
     result = compare(build_models(args), load_batches(args), args.rounds)
     for phase, (config, baseline) in result['phases'].items():
         print(f'{phase}: {config:g}, baseline {baseline:g}')
     seconds = result['seconds_per_image']
     print(f'{args.config.stem} {seconds[0]:.3f} s, {args.baseline.stem} {seconds[1]:.3f} s per image, median ratio of '
           f'adjacent runs {result["ratio"]:.3f}')
-    if args.out:
-        write_text(args.out, json.dumps(dict(provenance(), config=args.config.stem, baseline=args.baseline.stem,
-                                             score_thr=args.score_thr, threads=args.threads, **result), indent=1))
+    write_measurement(args, config=args.config.stem, baseline=args.baseline.stem, score_thr=args.score_thr, **result)
 
 
 if __name__ == '__main__':

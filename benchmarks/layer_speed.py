@@ -3,19 +3,20 @@
 A training step is forward and backward pass, and for the causal layer the update of the direction. Evaluation is a
 forward pass without gradients, by total effect and by TDE. In bfloat16, features and nn.Linear are in bfloat16; the
 causal layer computes in float32, so it is compared with an nn.Linear that does so too.
+
+"floor" is nn.Linear with the passes over features and weights that normalisation cannot do without, if a step may not
+take the memory of copies: the lengths of both, their normalised blocks in the forward and in the backward pass, and one
+pass over each gradient. In evaluation, it is the lengths and the normalised blocks of the features.
 """
-import argparse
 import json
-from pathlib import Path
 from typing import Callable
 
 import torch
 from alternating import Functions, alternate, peak_bytes, ratios
+from measurement import measurement_arguments, measurement_parser, write_measurement
 from torch import Tensor, nn
 
-from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
-from mmcausal.files import write_text
+from mmcausal.commands import integer_argument
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
 
 SIZES = ((512, 2048, 1000), (1024, 1024, 1204), (1024, 1024, 13205), (256, 768, 100000))
@@ -51,6 +52,21 @@ def evaluation(layer: nn.Module, x: Tensor, alpha: float = 0.) -> Callable[[], T
     return evaluate
 
 
+def with_passes(step: Callable[[], object], *tensors: Tensor, scalings: int) -> Callable[[], None]:
+    """Return a step that also takes the lengths of two heads of each tensor, and multiplies it ``scalings`` times."""
+    blocks = [block for tensor in tensors for block in tensor.float().split(max(2**19 // tensor.shape[1], 1))]
+    buffer = torch.empty(max(block.numel() for block in blocks))
+
+    def step_with_passes() -> None:
+        for block in blocks:
+            heads, copy = block.unflatten(1, (2, -1)), buffer[:block.numel()].view(len(block), 2, -1)
+            factor = torch.linalg.vector_norm(heads, dim=-1, keepdim=True)
+            for _ in range(scalings):
+                torch.mul(heads, factor, out=copy)
+        step()
+    return step_with_passes
+
+
 def layers(channels: int, classes: int, dtype: torch.dtype, num_heads: int) -> dict:
     """Return the layers to compare, the baseline first."""
     if dtype == torch.float32:
@@ -78,8 +94,10 @@ def compare(size: tuple, dtype: torch.dtype, rounds: int, num_heads: int) -> dic
     grad = torch.randn(samples, classes) / samples
     each = {name: trained(layer, x) for name, layer in layers(channels, classes, dtype, num_heads).items()}
     training: Functions = {name: training_step(layer, x, grad) for name, layer in each.items() if name != 'detection'}
+    weight = each['linear'].weight.detach()
+    floor = with_passes(training['linear'], x, weight, scalings=3)
     result = dict(size=size, dtype=str(dtype), num_heads=num_heads,
-                  training=ratios(alternate(training, rounds), 'linear'))
+                  training=ratios(alternate(dict(training, floor=floor), rounds), 'linear'))
     for name, step in training.items():
         each[name].weight.grad = None
         result['training'][name]['peak_megabytes'] = round(peak_bytes(step) / 2**20, 1)
@@ -87,25 +105,20 @@ def compare(size: tuple, dtype: torch.dtype, rounds: int, num_heads: int) -> dic
     tests: Functions = {name: evaluation(layer, x) for name, layer in each.items() if name != 'detection'}
     tde = trained(DeconfoundLinear(channels, classes, num_heads=num_heads), x)
     tests.update({'deconfound by TDE': evaluation(tde, x, alpha=1.),
-                  'detection, background exempted': evaluation(each['detection'], x, alpha=1.)})
+                  'detection, background exempted': evaluation(each['detection'], x, alpha=1.),
+                  'floor': with_passes(tests['linear'], x, scalings=1)})
     result['evaluation'] = ratios(alternate(tests, 2 * rounds), 'linear')
     return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=15)
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser = measurement_parser(__doc__, rounds=15)
     parser.add_argument('--dtypes', nargs='+', choices=('float32', 'bfloat16'), default=['float32', 'bfloat16'])
     parser.add_argument('--sizes', type=int, nargs='+', help='N D C of each size; by default four sizes')
     parser.add_argument('--num-heads', type=integer_argument(1), nargs='+', default=[2], help='K of the causal layers')
-    parser.add_argument('--out', type=Path, help='JSON file for the results')
-    add_overwrite_argument(parser)
-    args = parser.parse_args()
-    check_outputs(parser, args, args.out)
+    args = measurement_arguments(parser)
     if args.sizes and len(args.sizes) % 3:
         parser.error(f'--sizes must be N D C of each size, but got {len(args.sizes)} numbers')
-    torch.set_num_threads(args.threads)
     numbers = iter(args.sizes or sum(SIZES, ()))
     results = []
     for size in zip(numbers, numbers, numbers):
@@ -113,9 +126,7 @@ def main() -> None:
             for num_heads in args.num_heads:
                 results.append(compare(size, getattr(torch, dtype), args.rounds, num_heads))
                 print(json.dumps(results[-1]), flush=True)
-    if args.out:
-        write_text(args.out, json.dumps(dict(provenance(), threads=args.threads, rounds=args.rounds, results=results),
-                                        indent=1) + '\n')
+    write_measurement(args, results=results)
 
 
 if __name__ == '__main__':

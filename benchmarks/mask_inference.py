@@ -17,13 +17,12 @@ from unittest import mock
 
 import numpy as np
 import torch
+from measurement import measurement_arguments, measurement_parser, write_measurement
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
-from mmcausal.files import write_text
+from mmcausal.commands import integer_argument
 from mmcausal.models import DetectionDeconfoundLinear
 from mmcausal.registry import MODELS
 
@@ -33,18 +32,13 @@ Run = Callable[[nn.Module, Call], List[Tensor]]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measurement_parser(__doc__, rounds=3)
     parser.add_argument('--config', type=Path, default=CONFIG)
     parser.add_argument('--images', type=integer_argument(1), default=2, help='number of images')
-    parser.add_argument('--rounds', type=integer_argument(1), default=3)
     parser.add_argument('--max-per-img', type=integer_argument(1), help="detections per image; default: the config's")
     parser.add_argument('--modes', nargs='+', choices=MODES, default=list(MODES))
-    parser.add_argument('--out', type=Path, help='JSON file for the result')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
-    add_overwrite_argument(parser)
-    args = parser.parse_args()
-    check_outputs(parser, args, args.out)
-    return args
+    return measurement_arguments(parser)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -191,10 +185,7 @@ def main() -> None:
     for mode in args.modes:
         results[mode] = compare(detector, load_batches(cfg, mode, args.images), mode, args.rounds)
         print(mode, json.dumps({key: value for key, value in results[mode].items() if 'ratio' in key}), flush=True)
-    if args.out:
-        content = dict(provenance(), config=args.config.stem, images=args.images, rounds=args.rounds,
-                       threads=torch.get_num_threads(), results=results)
-        write_text(args.out, json.dumps(content, indent=1))
+    write_measurement(args, config=args.config.stem, images=args.images, results=results)
 
 
 if __name__ == '__main__':

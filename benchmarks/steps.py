@@ -5,6 +5,7 @@ from typing import Callable, List, Sequence
 
 import torch
 from alternating import seconds_of
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -55,6 +56,7 @@ class Workload:
         if 'data_preprocessor' in cfg:
             cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         self.model = MODELS.build(cfg.model)
+        MMLogger.get_current_instance().setLevel('WARNING')  # or each parameter would be a line of the output
         self.model.init_weights()
         self.model.to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
         self.batch = batch

@@ -4,7 +4,6 @@ Images are random, and the learning rate is 0, so that all rounds do the same. D
 whatever the scores, masks included. The share of the hook is what it takes after the optimiser step: collecting sums is
 a part of the forward pass.
 """
-import argparse
 import json
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple
@@ -12,11 +11,8 @@ from typing import Callable, Dict, NamedTuple
 import numpy as np
 import torch
 from alternating import alternate, peak_bytes, ratios
+from measurement import measurement_arguments, measurement_parser, write_measurement
 from steps import Workload, random_images, random_objects
-
-from mmcausal.analysis import provenance
-from mmcausal.commands import add_overwrite_argument, check_outputs, integer_argument
-from mmcausal.files import write_text
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -60,15 +56,9 @@ def compare(comparison: Comparison, rounds: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measurement_parser(__doc__, rounds=15)
     parser.add_argument('--models', nargs='+', choices=COMPARISONS, default=list(COMPARISONS))
-    parser.add_argument('--rounds', type=integer_argument(1), default=15)
-    parser.add_argument('--threads', type=integer_argument(1), default=torch.get_num_threads())
-    parser.add_argument('--out', type=Path, help='JSON file for the results')
-    add_overwrite_argument(parser)
-    args = parser.parse_args()
-    check_outputs(parser, args, args.out)
-    torch.set_num_threads(args.threads)
+    args = measurement_arguments(parser)
     if any('R-CNN' in name for name in args.models):
         from mmdet.utils import register_all_modules
         register_all_modules(init_default_scope=False)
@@ -76,9 +66,7 @@ def main() -> None:
     for name in args.models:
         results[name] = compare(COMPARISONS[name], args.rounds)
         print(json.dumps({name: results[name]}), flush=True)
-    if args.out:
-        write_text(args.out, json.dumps(dict(provenance(), threads=args.threads, rounds=args.rounds, models=results),
-                                        indent=1) + '\n')
+    write_measurement(args, models=results)
 
 
 if __name__ == '__main__':

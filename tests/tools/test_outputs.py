@@ -87,11 +87,19 @@ def output_options(path):
             yield name
 
 
+# Modules with the outputs of several programs, and the functions that add them
+SHARED = {f'{ANALYSIS}/arguments.py': ('add_sweep_arguments', ['out', 'write_config']),
+          'benchmarks/measurement.py': ('measurement_parser', ['out'])}
+
+
 def test_every_program_with_an_output_has_a_case():
-    found = {path for path in PROGRAMS if any(output_options(path))} - {f'{ANALYSIS}/arguments.py'}
-    assert found | {f'{ANALYSIS}/sweep_alpha.py', f'{ANALYSIS}/sweep_detector_alpha.py'} == {*CASES, *OTHERS}
-    assert list(output_options(f'{ANALYSIS}/arguments.py')) == ['out', 'write_config']
-    assert all('check_outputs' in dict(calls_in(path)) for path in CASES)
+    sharing = {name for name, _ in SHARED.values()}
+    found = {path for path in PROGRAMS if any(output_options(path)) or sharing & {*dict(calls_in(path))}}
+    assert found - {*SHARED} == {*CASES, *OTHERS}
+    assert all(list(output_options(path)) == names for path, (_, names) in SHARED.items())
+    checks = {'check_outputs', 'measurement_arguments'}  # the second calls the first
+    assert 'check_outputs' in dict(calls_in('benchmarks/measurement.py'))
+    assert all(checks & {*dict(calls_in(path))} for path in CASES)
 
 
 # What writes a file by itself, where mmcausal/files.py would write it whole or not at all

@@ -1,5 +1,6 @@
 """Evaluation of a classifier layer with everything that does not depend on the features computed once."""
 import numbers
+from functools import lru_cache
 from typing import TYPE_CHECKING, Dict, List, NamedTuple
 
 import torch
@@ -124,7 +125,13 @@ class FoldedCache:
 def _sample(tensor: Tensor) -> Tensor:
     """Return the bytes of a vector, or those of a matrix (N, D) along a diagonal that meets each row and column."""
     if tensor.dim() > 1 and tensor.numel():
-        rows, columns = tensor.shape[0], tensor[0].numel()
-        steps = torch.arange(max(rows, columns), device=tensor.device)
-        tensor = tensor.detach().reshape(rows, columns)[steps % rows, steps % columns]
+        diagonal = _diagonal(tensor.shape[0], tensor[0].numel(), tensor.device)
+        return tensor.detach().reshape(-1).index_select(0, diagonal).view(torch.uint8)
     return tensor.detach().reshape(-1).clone().view(torch.uint8)
+
+
+@lru_cache(maxsize=8)
+def _diagonal(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Return the places, in a row-major matrix, of a diagonal that meets each row and column."""
+    steps = torch.arange(max(rows, columns), device=device)
+    return steps % rows * columns + steps % columns

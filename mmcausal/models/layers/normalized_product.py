@@ -133,6 +133,6 @@ def _scale_gradient(grad: Tensor, vectors: Tensor, lengths: Tensor, factor: Tens
     num_heads = factor.shape[1]
     grad, vectors, buffer = (_heads(each[:len(grad)], num_heads) for each in (grad, vectors, buffer))
     to_unit = lengths.masked_fill(lengths == 0, 1).reciprocal()  # the length of zero has no gradient
-    along = torch.mul(grad, vectors, out=buffer).sum(-1, keepdim=True).mul_(slope)
-    units = torch.mul(vectors, to_unit, out=buffer)  # a factor of short vectors with 1 / length^2 would overflow
-    grad.mul_(factor).addcmul_(units, along)
+    along = torch.mul(grad, vectors, out=buffer).sum(-1, keepdim=True)
+    along.mul_(slope).mul_(to_unit)  # in this order: slope * to_unit of short vectors would overflow
+    grad.mul_(factor).addcmul_(vectors, along)
