@@ -45,6 +45,7 @@ CASES = {
     'benchmarks/lvis_evaluation.py': ('--out o.json', ['o.json']),
     'benchmarks/mask_inference.py': ('--config in.py --out o.json', ['o.json']),
     'benchmarks/momentum_ablation.py': ('--out o.json', ['o.json']),
+    'benchmarks/network_bounds.py': ('--config in.py --out o.json', ['o.json']),
     'benchmarks/optimizers.py': ('--out o.json', ['o.json']),
     'benchmarks/overfit_table.py': ('in.json folder --out o.json', ['o.json']),
     'benchmarks/own_coco.py': ('in.json folder --out o.json', ['o.json']),
