@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmcausal.commands import integer_argument
 from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear
+from mmcausal.models.layers.normalized_product import BLOCK_SIZES
 
 SIZES = ((512, 2048, 1000), (1024, 1024, 1204), (1024, 1024, 13205), (256, 768, 100000))
 
@@ -54,7 +55,7 @@ def evaluation(layer: nn.Module, x: Tensor, alpha: float = 0.) -> Callable[[], T
 
 def with_passes(step: Callable[[], object], *tensors: Tensor, scalings: int) -> Callable[[], None]:
     """Return a step that also takes the lengths of two heads of each tensor, and multiplies it ``scalings`` times."""
-    blocks = [block for tensor in tensors for block in tensor.float().split(max(2**19 // tensor.shape[1], 1))]
+    blocks = [block for tensor in tensors for block in tensor.float().split(max(BLOCK_SIZES['cpu'] // tensor.shape[1], 1))]
     buffer = torch.empty(max(block.numel() for block in blocks))
 
     def step_with_passes() -> None:

@@ -15,8 +15,8 @@ from mmcausal import functional
 from mmcausal.models.layers.tracing import is_traced, is_transformed
 
 Factor = Callable[[Tensor], Tensor]  # of the lengths of heads (N, K, 1): what the heads are multiplied with
-# Numbers in a block: as many as fit into the cache of a CPU, or keep a GPU busy
-BLOCK_SIZES = {'cpu': 2**19}
+# Numbers in a block: as many as fit into the cache of a CPU, 1.5 MB in float32, or keep a GPU busy
+BLOCK_SIZES = {'cpu': 3 * 2**17}
 OTHER_BLOCK_SIZE = 2**25
 
 
