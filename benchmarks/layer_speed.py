@@ -55,7 +55,8 @@ def evaluation(layer: nn.Module, x: Tensor, alpha: float = 0.) -> Callable[[], T
 
 def with_passes(step: Callable[[], object], *tensors: Tensor, scalings: int) -> Callable[[], None]:
     """Return a step that also takes the lengths of two heads of each tensor, and multiplies it ``scalings`` times."""
-    blocks = [block for tensor in tensors for block in tensor.float().split(max(BLOCK_SIZES['cpu'] // tensor.shape[1], 1))]
+    block_size = BLOCK_SIZES['cpu']
+    blocks = [block for tensor in tensors for block in tensor.float().split(max(block_size // tensor.shape[1], 1))]
     buffer = torch.empty(max(block.numel() for block in blocks))
 
     def step_with_passes() -> None:

@@ -40,8 +40,8 @@ class DetectorCheckHook(CheckpointCheckHook, NumClassCheckHook):
         self._check_classes(runner, runner.test_dataloader)
         super().before_test(runner)
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        super().after_load_checkpoint(runner, checkpoint)
+    def _compare_weights(self, runner: Runner, checkpoint: dict) -> None:
+        super()._compare_weights(runner, checkpoint)
         own, saved = ({name: shape for name, shape in weights.items() if name.endswith('fc_cls.weight')}
                       for weights in class_weights(runner, checkpoint))
         if saved and saved.keys() != own.keys():
