@@ -6,7 +6,7 @@ them again. So nothing but lengths is kept from the forward to the backward pass
 linear layer and of one block.
 """
 from functools import partial
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -63,23 +63,22 @@ class NormalizedProduct(torch.autograd.Function):
                 grads = iter(torch.autograd.grad(product, inputs, grad, create_graph=torch.is_grad_enabled()))
             return (next(grads) if needs_x else None, next(grads) if needs_weight else None, None)
         buffer = _buffer(weight)
-        (factor, slope), (weight_factor, weight_slope) = map(_with_slope, _factors(ctx.hyperparameters),
-                                                             (lengths, weight_lengths))
+        scale, weight_scale = map(_scale, _factors(ctx.hyperparameters), (lengths, weight_lengths))
         grad_x = grad_weight = None
         if needs_weight:
-            features = _scaled(x, factor, torch.empty_like(x))
+            features = _scaled(x, scale.factor, torch.empty_like(x))
             grad_weight = torch.empty_like(weight)
             for rows in _blocks(weight, buffer):
                 torch.mm(grad[:, rows].t(), features, out=grad_weight[rows])
-                _scale_gradient(grad_weight[rows], weight[rows], weight_lengths[rows], weight_factor[rows],
-                                weight_slope[rows], buffer)
+                _scale_gradient(grad_weight[rows], weight[rows], weight_scale.of(rows), buffer)
             del features  # before there is a gradient of the same size
         if needs_x:
-            grad_x = torch.zeros_like(x)
+            grad_x = torch.empty_like(x) if len(weight) else torch.zeros_like(x)
             for rows in _blocks(weight, buffer):
-                grad_x.addmm_(grad[:, rows], _scaled(weight[rows], weight_factor[rows], buffer))
+                weights = _scaled(weight[rows], weight_scale.factor[rows], buffer)
+                grad_x.addmm_(grad[:, rows], weights, beta=min(rows.start, 1))  # the first block is the first term
             for rows in _blocks(x, buffer):
-                _scale_gradient(grad_x[rows], x[rows], lengths[rows], factor[rows], slope[rows], buffer)
+                _scale_gradient(grad_x[rows], x[rows], scale.of(rows), buffer)
         return grad_x, grad_weight, None
 
 
@@ -116,23 +115,31 @@ def _scaled(vectors: Tensor, factor: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-def _with_slope(factor: Factor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
-    """Return the factors of lengths, and their derivatives over the lengths."""
+class _Scale(NamedTuple):
+    """What vectors are multiplied with, its derivative over their lengths, and one over these; all (N, K, 1)."""
+    factor: Tensor
+    slope: Tensor
+    to_unit: Tensor
+
+    def of(self, rows: slice) -> '_Scale':
+        return _Scale(*(each[rows] for each in self))
+
+
+def _scale(factor: Factor, lengths: Tensor) -> _Scale:
+    to_unit = lengths.masked_fill(lengths == 0, 1).reciprocal()  # the length of zero has no gradient
     lengths = lengths.detach().requires_grad_()
     with torch.enable_grad():
         values = factor(lengths)
         if not values.requires_grad:  # a part of the normaliser that is 1
-            return values, torch.zeros_like(values)
+            return _Scale(values, torch.zeros_like(values), to_unit)
         slope, = torch.autograd.grad(values.sum(), lengths)
-    return values.detach(), slope
+    return _Scale(values.detach(), slope, to_unit)
 
 
-def _scale_gradient(grad: Tensor, vectors: Tensor, lengths: Tensor, factor: Tensor, slope: Tensor,
-                    buffer: Tensor) -> None:
+def _scale_gradient(grad: Tensor, vectors: Tensor, scale: _Scale, buffer: Tensor) -> None:
     """Turn the gradient of scaled vectors (N, D) into one of the vectors, in place."""
-    num_heads = factor.shape[1]
+    num_heads = scale.factor.shape[1]
     grad, vectors, buffer = (_heads(each[:len(grad)], num_heads) for each in (grad, vectors, buffer))
-    to_unit = lengths.masked_fill(lengths == 0, 1).reciprocal()  # the length of zero has no gradient
     along = torch.mul(grad, vectors, out=buffer).sum(-1, keepdim=True)
-    along.mul_(slope).mul_(to_unit)  # in this order: slope * to_unit of short vectors would overflow
-    grad.mul_(factor).addcmul_(vectors, along)
+    along.mul_(scale.slope).mul_(scale.to_unit)  # in this order: slope * to_unit of short vectors would overflow
+    grad.mul_(scale.factor).addcmul_(vectors, along)
