@@ -88,6 +88,7 @@ def assert_alike(states, expected):
     for name in (name for name in expected if 'running' not in name):  # those of BatchNorm, one for each rank
         assert torch.equal(states[0][name], states[1][name])
         torch.testing.assert_close(states[0][name], expected[name], rtol=1e-4, atol=1e-5)
+    assert states[0]['shot'] == expected['shot']
     assert expected['head.fc.num_updates'] > 0
 
 
