@@ -121,8 +121,9 @@ def test_config_differs_from_its_baseline_by_the_method(path):
     assert load(path).custom_hooks == load(baseline(path)).custom_hooks + [dict(type='mmcausal.HeadDirectionHook')]
 
 
-def test_linear_classifier_of_the_paper_has_no_bias():
-    path = CONFIGS / 'imagenet_lt' / 'linear-no-bias_x50_90e.py'
+@pytest.mark.parametrize('network', ['x50_90e', 'x101-32x4d_120e'])
+def test_linear_classifier_of_the_paper_has_no_bias(network):
+    path = CONFIGS / 'imagenet_lt' / f'linear-no-bias_{network}.py'
     assert changed(path, baseline(path)) == {'model.head.type', 'model.head.classifier.type'}
     cfg = load(path)
     init_default_scope(cfg.default_scope)

@@ -83,7 +83,8 @@ def test_recipe_of_the_paper(path):
     cfg = load(path)
     assert cfg.model.backbone.depth == (50 if 'r50' in path.stem else 101) and cfg.train_cfg.max_epochs == 20
     assert cfg.param_scheduler[1].milestones == [16, 19]
-    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (0.02, 1e-4)
+    rate = 0.01 if path.stem.startswith('htc') and 'x101' in path.stem else 0.02  # the authors' for that network
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.weight_decay) == (rate, 1e-4)
     assert cfg.auto_scale_lr.base_batch_size == 16 and cfg.model.test_cfg.rcnn.max_per_img == 300
     assert cfg.model.test_cfg.rcnn.score_thr == 1e-4
     version = 'V05' if 'v0.5' in path.stem else 'V1'

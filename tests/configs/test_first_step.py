@@ -10,7 +10,9 @@ from mmengine.registry import init_default_scope
 from mmcausal.class_prior import TakesClassCounts, effective_number_weights
 from mmcausal.registry import MODELS
 
-COUNTS = [int(500 * 0.01**(c / 99)) for c in range(100)]  # CIFAR-100-LT, ratio 100
+# Images of each class, ratio 100
+COUNTS = {'cifar100_lt': [int(500 * 0.01**(c / 99)) for c in range(100)],
+          'cifar10_lt': [int(5000 * 0.01**(c / 9)) for c in range(10)]}
 CHANNELS = 128  # of the last feature of ResNet-32
 
 
@@ -19,82 +21,117 @@ def default_scope():
     init_default_scope('mmpretrain')
 
 
-def started_head(name):
+def started_head(name, data='cifar100_lt'):
     """Return the head of a config at its start, with the class counts."""
-    head = MODELS.build(load(ROOT / 'configs' / 'cifar100_lt' / f'{name}_r32_ir100.py').model.head)
+    head = MODELS.build(load(ROOT / 'configs' / data / f'{name}_r32_ir100.py').model.head)
     head.init_weights()
     for module in head.modules():
         if isinstance(module, TakesClassCounts):
-            module.set_class_counts(COUNTS)
+            module.set_class_counts(COUNTS[data])
     return head
 
 
-def start_loss(head, feature):
+def start_loss(head, feature, data='cifar100_lt'):
     """Return the loss over the training labels if each image had the same feature (D,)."""
-    labels = torch.arange(100).repeat_interleave(torch.tensor(COUNTS))
+    counts = torch.tensor(COUNTS[data])
+    labels = torch.arange(len(counts)).repeat_interleave(counts)
     return head.loss_module(head.fc(feature.expand(len(labels), -1)), labels, avg_factor=len(labels)).item()
 
 
-def mean_weight(beta):
+def mean_weight(beta, data='cifar100_lt'):
     """Return the mean over the images of Cui et al.'s class weights, which have mean 1 over the classes."""
-    weights = [(1 - beta) / (1 - beta**n) for n in COUNTS]
+    counts = COUNTS[data]
+    weights = [(1 - beta) / (1 - beta**n) for n in counts]
     scale = len(weights) / sum(weights)
-    return scale * sum(n * w for n, w in zip(COUNTS, weights)) / sum(COUNTS)
+    return scale * sum(n * w for n, w in zip(counts, weights)) / sum(counts)
 
 
-def focal_start():
+def focal_start(classes):
     """Return Cui et al.'s loss of one image whose classes all have the probability 1 / C, with gamma 1."""
-    p = 1 / 100
-    return (1 - p) * -math.log(p) + 99 * p * -math.log(1 - p)
+    p = 1 / classes
+    return (1 - p) * -math.log(p) + (classes - 1) * p * -math.log(1 - p)
 
 
-@pytest.mark.parametrize('name, expected, pinned', [
-    ('linear', math.log(100), 4.605),
-    ('focal', focal_start(), 4.569),
-    ('class-balanced', mean_weight(0.9) * math.log(100), 3.844),
-    ('class-balanced-focal', mean_weight(0.9) * focal_start(), 3.814),
+@pytest.mark.parametrize('data, name, expected, pinned', [
+    ('cifar100_lt', 'linear', math.log(100), 4.605),
+    ('cifar100_lt', 'focal', focal_start(100), 4.569),
+    ('cifar100_lt', 'class-balanced', mean_weight(0.9) * math.log(100), 3.844),
+    ('cifar100_lt', 'class-balanced-focal', mean_weight(0.9) * focal_start(100), 3.814),
+    ('cifar10_lt', 'linear', math.log(10), 2.303),
+    ('cifar10_lt', 'focal', focal_start(10), 2.167),
+    ('cifar10_lt', 'class-balanced', mean_weight(0.9999, 'cifar10_lt') * math.log(10), 0.394),
+    ('cifar10_lt', 'class-balanced-focal', mean_weight(0.9999, 'cifar10_lt') * focal_start(10), 0.371),
 ])
-def test_loss_of_a_network_that_knows_nothing(name, expected, pinned):
-    head = started_head(name)
+def test_loss_of_a_network_that_knows_nothing(data, name, expected, pinned):
+    head = started_head(name, data)
     if name in ('linear', 'class-balanced'):
         torch.nn.init.zeros_(head.fc.bias)
     assert expected == pytest.approx(pinned, abs=5e-4)
-    assert start_loss(head, torch.zeros(CHANNELS)) == pytest.approx(expected, rel=1e-4)
+    assert start_loss(head, torch.zeros(CHANNELS), data) == pytest.approx(expected, rel=1e-4)
 
 
-def test_first_loss_of_ldam():
+@pytest.mark.parametrize('data, pinned', [('cifar100_lt', 10.748), ('cifar10_lt', 8.065)])
+def test_first_loss_of_ldam(data, pinned):
     """With all cosines 0, the true class is behind by the scaled margin 30 * 0.5 * (n_min / n)^(1/4)."""
-    margins = [15 * (COUNTS[-1] / n)**0.25 for n in COUNTS]
-    losses = [math.log(99 + math.exp(-margin)) + margin for margin in margins]
-    expected = sum(n * loss for n, loss in zip(COUNTS, losses)) / sum(COUNTS)
-    assert expected == pytest.approx(10.748, abs=5e-4)
-    assert start_loss(started_head('ldam'), torch.zeros(CHANNELS)) == pytest.approx(expected, rel=1e-4)
+    counts = COUNTS[data]
+    margins = [15 * (counts[-1] / n)**0.25 for n in counts]
+    losses = [math.log(len(counts) - 1 + math.exp(-margin)) + margin for margin in margins]
+    expected = sum(n * loss for n, loss in zip(counts, losses)) / sum(counts)
+    assert expected == pytest.approx(pinned, abs=5e-4)
+    assert start_loss(started_head('ldam', data), torch.zeros(CHANNELS), data) == pytest.approx(expected, rel=1e-4)
 
 
 def feature_gradient(head):
     """Return the length of the first gradient of one image's feature, on average."""
     x = torch.randn(400, CHANNELS, requires_grad=True)
-    head.loss_module(head.fc(x), torch.randint(100, (400, )), avg_factor=400).backward()
+    head.loss_module(head.fc(x), torch.randint(head.num_classes, (400, )), avg_factor=400).backward()
     return 400 * x.grad.norm(dim=1).mean().item()
 
 
-def test_first_gradient_of_the_focal_loss():
+@pytest.mark.parametrize('data, classes, ratio', [('cifar100_lt', 100, 9.37), ('cifar10_lt', 10, 12.04)])
+@pytest.mark.parametrize('name', ['focal', 'class-balanced-focal'])
+def test_first_gradient_of_the_focal_loss(name, data, classes, ratio):
     """Glorot's weights of standard deviation sqrt(2 / (D + C)) pass on a gradient that much larger than std 0.01's."""
-    head = started_head('focal')
-    std = math.sqrt(2 / (CHANNELS + 100))
-    assert head.fc.weight.std().item() == pytest.approx(std, rel=0.03)
-    assert std / 0.01 == pytest.approx(9.37, abs=5e-3)
-    assert torch.equal(head.fc.bias, torch.full((100, ), -math.log(99)))
+    head = started_head(name, data)
+    std = math.sqrt(2 / (CHANNELS + classes))
+    assert head.fc.weight.std().item() == pytest.approx(std, rel=0.1)
+    assert std / 0.01 == pytest.approx(ratio, abs=5e-3)
+    assert torch.equal(head.fc.bias, torch.full((classes, ), -math.log(classes - 1)))
+    torch.manual_seed(0)
     glorot = feature_gradient(head)
     torch.nn.init.normal_(head.fc.weight, std=0.01)
+    torch.manual_seed(0)
     assert glorot / feature_gradient(head) == pytest.approx(std / 0.01, rel=0.2)
 
 
-def test_first_gradient_of_ldam():
+def test_first_loss_and_gradient_of_oltrs_centroids():
+    """With n images of a class, the pull on its centroid is over 1 + n and without the loss weight of 0.01.
+
+    So it is 1 / (1 + 1) / 0.01 = 50 times that of the weighted loss if each class has one image. Unit vectors as
+    centroids, and images on them, are sqrt(2) from the other 99 centroids: the hinge is at 10 - 99 * 2 / 100 = 8.02.
+    """
+    head = started_head('oltr')
+    labels, centroids, on_their_centroids = torch.arange(100), head.memory.weight, torch.eye(100, CHANNELS)
+    head.memory.add_samples(on_their_centroids, labels)
+    head.memory.set_means()
+    assert head.centroid_loss(on_their_centroids, labels).item() == pytest.approx(0.01 * 8.02, rel=1e-4)
+    beside = 1.01 * on_their_centroids
+
+    def along(loss):
+        gradient, = torch.autograd.grad(loss, centroids)
+        return (gradient * on_their_centroids).sum(1)
+
+    pull = along(head.centroid_pull(beside, labels))
+    attraction = along(head.centroid_weight * (beside - centroids).square().sum() / 2 / len(labels))
+    torch.testing.assert_close(pull / attraction, torch.full((100, ), 50.))
+
+
+@pytest.mark.parametrize('data', COUNTS)
+def test_first_gradient_of_ldam(data):
     """Turning a class weight of length l takes a gradient 1 / l^2 as large, relative to the weight."""
-    head = started_head('ldam')
-    torch.testing.assert_close(head.fc.weight.norm(dim=1), torch.ones(100))
-    x, labels = torch.randn(400, CHANNELS), torch.randint(100, (400, ))
+    head = started_head('ldam', data)
+    torch.testing.assert_close(head.fc.weight.norm(dim=1), torch.ones(head.num_classes))
+    x, labels = torch.randn(400, CHANNELS), torch.randint(head.num_classes, (400, ))
 
     def relative_step():
         head.fc.weight.grad = None
@@ -110,8 +147,9 @@ def test_first_gradient_of_ldam():
 def test_class_balanced_weights_by_hand(beta, mean, images):
     """With 0.9999, the gradient is as noisy as the plain gradient of a fifth of the images."""
     assert mean_weight(beta) == pytest.approx(mean, abs=5e-4)
-    classwise = [(1 - beta) / (1 - beta**n) for n in COUNTS]
+    counts = COUNTS['cifar100_lt']
+    classwise = [(1 - beta) / (1 - beta**n) for n in counts]
     scaled = torch.tensor(classwise, dtype=torch.float64) * 100 / sum(classwise)
-    torch.testing.assert_close(effective_number_weights(COUNTS, beta), scaled)
-    weights = [weight for weight, n in zip(classwise, COUNTS) for _ in range(n)]
+    torch.testing.assert_close(effective_number_weights(counts, beta), scaled)
+    weights = [weight for weight, n in zip(classwise, counts) for _ in range(n)]
     assert sum(weights)**2 / sum(w * w for w in weights) / len(weights) == pytest.approx(images, abs=5e-3)

@@ -14,9 +14,11 @@ import mmcausal
 CUI = 'richardaecn/class-balanced-loss@0ab6eb775c'
 CAO = 'kaidic/LDAM-DRW@6feb304a33'
 BAG = 'zhangyongshun/BagofTricks-LT@2ac14397f0 and @91880c7ed1'
+ZHANG = 'facebookresearch/mixup-cifar10@2d3298edb4'
 ZHOU = 'megvii-research/BBN@4885096940'
 TANG = 'KaihuaTang/Long-Tailed-Recognition.pytorch@54c07cfc54'
 TANG_CIFAR = 'KaihuaTang/Long-Tailed-Recognition.pytorch@0a5a7af693 (CIFAR-100), @cd71a3d3a1 (CIFAR-10)'
+TANG_IMAGENET = 'KaihuaTang/Long-Tailed-Recognition.pytorch@8e3427d051'
 TANG_CLASSIFIER = 'KaihuaTang/Long-Tailed-Recognition.pytorch@f114d9d8f5'
 KANG = 'facebookresearch/classifier-balancing@22370c6414'
 LIU = 'zhmiao/OpenLongTailRecognition-OLTR@8132217212'
@@ -25,46 +27,77 @@ ZHONG = 'dvlab-research/MiSLAS@dcdc6cf2d1'
 MENON = 'google-research/google-research@ccc94ce348'
 SEESAW = 'open-mmlab/mmdetection@19bceba562'
 
+PUBLISHED = json.loads((ROOT / 'tools' / 'published.json').read_text())
 HEAD, LOSS = 'model.head', 'model.head.loss'
 OPTIMIZER = 'optim_wrapper.optimizer'
 NO_DECAY = {'optim_wrapper.paramwise_cfg.custom_keys': {'head.fc.bias': {'decay_mult': 0.}}}
-ALL_CIFAR = [f'cifar{n}_lt/{{}}_r32_ir{ratio}' for n in (100, 10) for ratio in (100, 50, 10)]
+CIFAR10, CIFAR100 = ([f'cifar{n}_lt/{{}}_r32_ir{ratio}' for ratio in (100, 50, 10)] for n in (10, 100))
+HTC = [name for name in PUBLISHED if name.startswith('lvis/')]
+
+
+def named(method, names):
+    """Return the configs of a method."""
+    return [name.format(method) for name in names]
+
 
 # configs, source, file: lines, settings there
 SETTINGS = [
     # The paper's own method
-    ([name.format('deconfound-tde') for name in ALL_CIFAR], TANG_CIFAR,
+    (named('deconfound', CIFAR10 + CIFAR100) + named('deconfound-tde', CIFAR10 + CIFAR100), TANG_CIFAR,
      'classification/config/CIFAR*_LT/causal_norm_32.yaml: 17-19, 23, 24, 29, 39', {
          f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.momentum': 0.9, f'{OPTIMIZER}.weight_decay': 5e-4,
          'train_dataloader.batch_size': 256, 'train_cfg.max_epochs': 200}),
-    (['cifar100_lt/deconfound-tde_r32_ir100'], TANG_CIFAR, 'classification/config/CIFAR100_LT/causal_norm_32.yaml: 19',
+    # Their files are for ratio 100; for the others, classification/README.md says to change cifar_imb_ratio alone
+    (named('deconfound-tde', CIFAR100), TANG_CIFAR, 'classification/config/CIFAR100_LT/causal_norm_32.yaml: 19',
      {f'{HEAD}.alpha': 1.5}),
-    (['cifar10_lt/deconfound-tde_r32_ir100'], TANG_CIFAR, 'classification/config/CIFAR10_LT/causal_norm_32.yaml: 19',
+    (named('deconfound-tde', CIFAR10), TANG_CIFAR, 'classification/config/CIFAR10_LT/causal_norm_32.yaml: 19',
      {f'{HEAD}.alpha': 1.}),
-    (['imagenet_lt/deconfound-tde_x50_90e'], 'KaihuaTang/Long-Tailed-Recognition.pytorch@8e3427d051',
-     'classification/config/ImageNet_LT/causal_norm.yaml: 17-19, 23, 24, 29, 38', {
-         f'{HEAD}.alpha': 3., f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4, 'train_cfg.max_epochs': 90,
+    ([f'imagenet_lt/{method}_x50_90e' for method in ('deconfound', 'deconfound-tde')], TANG_IMAGENET,
+     'classification/config/ImageNet_LT/causal_norm.yaml: 17, 18, 23, 24, 29, 38', {
+         f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4, 'train_cfg.max_epochs': 90,
          'param_scheduler.type': 'CosineAnnealingLR', 'auto_scale_lr.base_batch_size': 512}),
-    ([f'lvis/htc_tde_r101{version}' for version in ('', '_lvis-v0.5')], TANG,
-     'lvis1.0/configs/htc/htc_r101_fpn_20e_causal.py: 4-6; .../htc_without_semantic_r50_fpn_1x_lvis.py: 7, 40-44, test_cfg; '
-     'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 60-63, 69', {
+    ([f'imagenet_lt/{method}-tde_x50_90e' for method in ('deconfound', 'cosine', 'capsule', 'cosine-k2', 'capsule-k2')]
+     + ['imagenet_lt/deconfound-tde_x101-32x4d_120e'], TANG_IMAGENET,
+     'classification/config/ImageNet_LT/causal_norm.yaml: 19', {f'{HEAD}.alpha': 3.}),
+    ([f'imagenet_lt/{method}_x101-32x4d_120e' for method in ('deconfound', 'deconfound-tde')], 'the paper',
+     'section on larger backbones', {
+         f'{HEAD}.num_heads': 4, f'{HEAD}.gamma': 1 / 64, 'model.backbone.depth': 101, 'train_cfg.max_epochs': 120}),
+    (HTC, TANG, 'lvis1.0/configs/htc/htc_r101_fpn_20e_causal.py: 4-6; '
+     '.../htc_without_semantic_r50_fpn_1x_lvis.py: 7, 40-44, test_cfg', {
          'model.type': 'HybridTaskCascade', 'model.roi_head.interleaved': True, 'model.roi_head.mask_info_flow': True,
-         'model.roi_head.num_stages': 3, 'model.roi_head.classifier.alpha': 1.5,
-         f'{OPTIMIZER}.lr': 0.02, f'{OPTIMIZER}.weight_decay': 1e-4, 'train_cfg.max_epochs': 20,
-         'param_scheduler.1.milestones': [16, 19], 'model.test_cfg.rcnn.max_per_img': 300,
-         'custom_hooks.1.momentum': 1 - (1 - 0.9) * 0.002}),
-    (['lvis/htc_tde_r101_lvis-v0.5'], TANG, 'lvis_old/configs/htc/htc_r101_fpn_20e_causal.py: train_pipeline, '
-     'optimizer_config, lr_config', {
+         'model.roi_head.num_stages': 3, 'model.backbone.depth': 101, f'{OPTIMIZER}.weight_decay': 1e-4,
+         'train_cfg.max_epochs': 20, 'param_scheduler.1.milestones': [16, 19],
+         'model.test_cfg.rcnn.max_per_img': 300, 'auto_scale_lr.base_batch_size': 16}),
+    ([name for name in HTC if 'r101' in name], TANG, 'lvis1.0/configs/htc/htc_r101_fpn_20e_causal.py: 4-6',
+     {f'{OPTIMIZER}.lr': 0.02}),
+    ([name for name in HTC if 'x101' in name], TANG, 'lvis_old/configs/htc/htc_x101_64x4d_fpn_20e_16gpu_causal.py: '
+     'backbone, optimizer, with imgs_per_gpu=1', {
+         f'{OPTIMIZER}.lr': 0.01, 'model.backbone.type': 'ResNeXt', 'model.backbone.groups': 64,
+         'model.backbone.base_width': 4}),
+    ([name for name in HTC if 'cosine' in name or 'capsule' in name], 'the paper', 'Table 4, with K as in Table 2',
+     {'model.roi_head.classifier.num_heads': 1}),
+    ([name for name in HTC if 'tde' in name], TANG,
+     'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 60-63', {'model.roi_head.classifier.alpha': 1.5}),
+    (['lvis/htc_deconfound_r101', 'lvis/htc_tde_r101'], TANG,
+     'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 69',
+     {'custom_hooks.1.momentum': 1 - (1 - 0.9) * 0.002}),
+    ([name for name in HTC if 'v0.5' in name], TANG, 'lvis_old/configs/htc/htc_r101_fpn_20e_causal.py and '
+     'htc_x101_64x4d_fpn_20e_16gpu_causal.py: train_pipeline, optimizer_config, lr_config', {
         'train_dataloader.dataset.pipeline.2.type': 'Resize', 'train_dataloader.dataset.pipeline.2.scale': (1333, 800),
         'optim_wrapper.clip_grad': dict(max_norm=35, norm_type=2), 'param_scheduler.0.start_factor': 1 / 3,
-        'param_scheduler.0.end': 500, 'train_dataloader.batch_size': 2}),
+        'param_scheduler.0.end': 500}),
     # Losses
-    (['cifar100_lt/focal_r32_ir100', 'cifar10_lt/focal_r32_ir100'], CUI,
-     'cifar_trainval.sh: 14; src/cifar_main.py: 349-351', {f'{LOSS}.gamma': 1., **NO_DECAY}),
-    (['cifar100_lt/focal_r32_ir100', 'cifar10_lt/focal_r32_ir100'], CUI,
-     'src/model_base.py: 193-196, with the default kernel of tf.layers.dense', {f'{HEAD}.init_cfg.type': 'Xavier'}),
-    (['cifar100_lt/focal_r32_ir100'], CUI, 'src/model_base.py: 196', {f'{HEAD}.init_cfg.bias_prob': 1 / 100}),
-    (['cifar10_lt/focal_r32_ir100'], CUI, 'src/model_base.py: 196', {f'{HEAD}.init_cfg.bias_prob': 1 / 10}),
+    (named('focal', CIFAR10 + CIFAR100), CUI, 'cifar_trainval.sh: 14', {f'{LOSS}.gamma': 1.}),
+    (named('focal', CIFAR10 + CIFAR100) + named('class-balanced-focal', CIFAR10 + CIFAR100), CUI,
+     'src/cifar_main.py: 349-351; src/model_base.py: 193-196, with the default kernel of tf.layers.dense',
+     {f'{HEAD}.init_cfg.type': 'Xavier', **NO_DECAY}),
+    (named('focal', CIFAR100) + named('class-balanced-focal', CIFAR100), CUI, 'src/model_base.py: 196',
+     {f'{HEAD}.init_cfg.bias_prob': 1 / 100}),
+    (named('focal', CIFAR10) + named('class-balanced-focal', CIFAR10), CUI, 'src/model_base.py: 196',
+     {f'{HEAD}.init_cfg.bias_prob': 1 / 10}),
+    (named('mixup', CIFAR10 + CIFAR100), ZHANG, 'train.py: --alpha; also ' + BAG
+     + ' configs/cao_cifar/mixup/input_mixup/*_alpha10.yaml: 33-34',
+     {'model.train_cfg.augments': [dict(type='Mixup', alpha=1.)]}),
     (['imagenet_lt/focal_x50_90e'], TANG, 'classification/loss/FocalLoss.py: 22, 27, 32', {
         f'{LOSS}.type': 'mmcausal.SoftmaxFocalLoss', f'{LOSS}.gamma': 2., f'{LOSS}.detach_modulator': True}),
     (['cifar100_lt/class-balanced_r32_ir100', 'cifar100_lt/class-balanced_r32_ir50'], BAG,
@@ -75,14 +108,20 @@ SETTINGS = [
      'configs/cao_cifar/re_weighting/cbfocal/cifar100_im100.yaml: 29-30', {f'{LOSS}.beta': 0.9, f'{LOSS}.loss.gamma': 1.}),
     (['cifar100_lt/class-balanced-focal_r32_ir50'], BAG,
      'configs/cao_cifar/re_weighting/cbfocal/cifar100_im50.yaml: 29-30', {f'{LOSS}.beta': 0.99, f'{LOSS}.loss.gamma': 1.}),
-    ([f'cifar10_lt/class-balanced-focal_r32_ir{ratio}' for ratio in (100, 50, 10)], CUI,
+    # Its file is for ratio 50; BAG has gamma 2 there, and 1 for ratio 100
+    (named('class-balanced-focal', CIFAR10), CUI,
      'cifar_im_trainval_cb.sh: 7, 16', {f'{LOSS}.beta': 0.9999, f'{LOSS}.loss.gamma': 1.}),
-    (['cifar100_lt/ldam-drw_r32_ir100'], CAO, 'cifar_train.py: 213; losses.py: 25, 45; models/resnet_cifar.py: 42', {
+    (named('ldam-drw', CIFAR10 + CIFAR100) + ['imagenet_lt/ldam-drw_x50_90e'], CAO, 'cifar_train.py: 213; losses.py: 25, 45; models/resnet_cifar.py: 42', {
         f'{HEAD}.init_length': 1., f'{HEAD}.tau': 30., f'{LOSS}.loss.scale': 30.}),
     (['imagenet_lt/seesaw_x50_90e', 'cifar100_lt/seesaw_r32_ir100'], SEESAW,
      'mmdet/models/losses/seesaw_loss.py: 108-109', {f'{LOSS}.type': 'SeesawLoss'}),
+    (['cifar10_lt/label-aware-smoothing_r32_ir100'], ZHONG, 'config/cifar10/cifar10_imb001_stage2_mislas.yaml: 39-40',
+     {f'{LOSS}.head': 0.3, f'{LOSS}.tail': 0.}),
+    (['imagenet_lt/label-aware-smoothing_x50_90e'], ZHONG, 'config/imagenet/imagenet_resnet50_stage2_mislas.yaml: 39-40',
+     {f'{LOSS}.head': 0.3, f'{LOSS}.tail': 0.}),
     # Other classifiers and second stages
-    (['imagenet_lt/linear-no-bias_x50_90e'], 'KaihuaTang/Long-Tailed-Recognition.pytorch@ede423d265',
+    ([f'imagenet_lt/linear-no-bias_{network}' for network in ('x50_90e', 'x101-32x4d_120e')],
+     'KaihuaTang/Long-Tailed-Recognition.pytorch@ede423d265',
      'classification/models/DotProductClassifier.py: 24', {f'{HEAD}.classifier.type': 'mmcausal.TDELinear'}),
     (['imagenet_lt/linear_x50_90e', 'imagenet_lt/linear_x101-32x4d_120e', 'imagenet_lt/linear_r50_90e',
       'imagenet_lt/linear_r10_90e', 'inat18/linear_r50_90e'], TANG,
@@ -93,6 +132,8 @@ SETTINGS = [
     (['imagenet_lt/crt_x50_90e'], KANG, 'config/ImageNet_LT/cls_crt.yaml: 1, 15, 20, 34, 37', {
         'train_cfg.max_epochs': 10, f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4,
         'train_dataloader.sampler.type': 'mmcausal.ClassPowerSampler', 'model.type': 'mmcausal.StageTwoClassifier'}),
+    (['imagenet_lt/tau-norm_x50_90e'], KANG, 'tau_norm.py: exponents 0 to 2 in steps of 0.1, without the bias',
+     {f'{HEAD}.classifier': dict(type='mmcausal.TauNormLinear', exponent=0.7)}),
     (['imagenet_lt/lws_x50_90e'], KANG, 'config/ImageNet_LT/cls_lws.yaml: 34; models/TauNormClassifier.py: 21-28', {
         'train_cfg.max_epochs': 5, f'{HEAD}.classifier.type': 'mmcausal.LWSLinear'}),
     (['cifar100_lt/lws_r32_ir100'], TANG, 'classification/config/CIFAR100_LT/cls_lws.yaml: 39',
@@ -105,7 +146,7 @@ SETTINGS = [
     (['imagenet_lt/cosine-k2_x50_90e', 'imagenet_lt/capsule-k2_x50_90e'], 'the paper', 'Table 7',
      {f'{HEAD}.num_heads': 2}),
     # Whole systems
-    ([name.format('bbn') for name in ALL_CIFAR], ZHOU, 'configs/cifar*.yaml: 29, 30, 36-38; lib/utils/utils.py: 44-49', {
+    (named('bbn', CIFAR10 + CIFAR100), ZHOU, 'configs/cifar*.yaml: 29, 30, 36-38; lib/utils/utils.py: 44-49', {
         OPTIMIZER: dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=True),
         'train_dataloader.batch_size': 2 * 128, 'train_cfg.max_epochs': 200}),
 ]
@@ -171,6 +212,7 @@ def test_cifar_schedule():
     assert (cfg.train_dataloader.batch_size, cfg.optim_wrapper.optimizer.weight_decay) == (256, 5e-4)
 
 
-def test_published_accuracies_have_a_config():
-    published = json.loads((ROOT / 'tools' / 'published.json').read_text())
-    assert [name for name in published if not (ROOT / 'configs' / f'{name}.py').exists()] == []
+def test_published_accuracies_have_a_config_with_a_source():
+    with_source = {config for configs, *_ in SETTINGS for config in configs}
+    assert set(PUBLISHED) - with_source == set()
+    assert [name for name in PUBLISHED if not (ROOT / 'configs' / f'{name}.py').exists()] == []
