@@ -1,0 +1,26 @@
+"""The tables of docs/results.md are those of the result files, and no published figure is in a file of another setting."""
+import json
+import subprocess
+import sys
+
+import pytest
+from helpers.commands import ROOT
+
+PUBLISHED = json.loads((ROOT / 'tools' / 'published.json').read_text())
+TABLES = [path for path in sorted((ROOT / 'docs' / 'results').glob('*.json'))
+          if any('config' in row for row in json.loads(path.read_text()).get('rows', []))]
+
+
+def test_table_3_is_that_of_the_result_files():
+    printed = subprocess.run([sys.executable, ROOT / 'benchmarks' / 'table3.py'], capture_output=True, text=True, check=True)
+    cells, alphas = printed.stdout.strip().split('\n\n')
+    page = (ROOT / 'docs' / 'results.md').read_text()
+    assert len(cells.splitlines()) == 2 + 12 and cells in page and alphas in page
+
+
+@pytest.mark.parametrize('path', TABLES, ids=lambda path: path.stem)
+def test_published_figures_are_beside_their_own_setting(path):
+    content = json.loads(path.read_text())
+    for row in content['rows']:
+        if row.get('published') is not None:
+            assert content['epochs'] == 'those of the configs' and row['published'] == PUBLISHED[row['config']]
