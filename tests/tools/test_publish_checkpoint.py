@@ -56,7 +56,7 @@ def test_published_file_is_the_one_of_the_metafile(model):
 
 @pytest.mark.parametrize('model', MODELS, ids=[model['Name'] for model in MODELS])
 def test_published_weights_give_the_results_of_the_metafile(model, request, tmp_path):
-    """From pixels to TDE. Another processor may round the logits of an image on the border to another class."""
+    """From pixels to TDE, to the last of 10,000 images."""
     name, md5 = ('cifar10', CIFAR10_MD5) if 'cifar10_lt' in model['Config'] else ('cifar100', CIFAR100_MD5)
     root = request.getfixturevalue(f'{name}_root')
     options = [f'{split}_dataloader.{key}' for split in SPLITS
@@ -67,4 +67,4 @@ def test_published_weights_give_the_results_of_the_metafile(model, request, tmp_
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     expected = model['Results'][0]['Metrics']['Top 1 Accuracy']
-    assert metrics['shot/overall'] == pytest.approx(expected, abs=0.02)  # two of 10,000 images
+    assert metrics['shot/overall'] == pytest.approx(expected, abs=0.005)  # half an image
