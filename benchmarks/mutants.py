@@ -48,6 +48,7 @@ TESTS: Dict[str, List[str]] = {
     f'{LAYERS}/folded_linear.py': ['tests/models/layers/test_folded_linear.py', 'tests/models/layers/test_tracing.py'],
     f'{LAYERS}/normalized_product.py': ['tests/models/layers/test_normalized_product.py'],
     f'{LAYERS}/decoupled_linears.py': ['tests/models/layers', 'tests/test_wrong_arguments.py'],
+    f'{LAYERS}/logit_adjusted_linears.py': ['tests/models/layers', 'tests/test_wrong_arguments.py'],
     'mmcausal/hooks/head_direction_hook.py': ['tests/hooks/test_head_direction_log.py',
                                               'tests/hooks/test_head_direction_hook.py',
                                               'tests/hooks/test_diverged_training.py'],

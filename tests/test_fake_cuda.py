@@ -94,6 +94,7 @@ LAYERS = {
     'TDELinear with bias': lambda: TDELinear(D, C, bias=True),
     'TauNormLinear': lambda: layers.TauNormLinear(D, C),
     'LogitAdjustedLinear': with_counts(lambda: layers.LogitAdjustedLinear(D, C)),
+    'LogitAdjustedDeconfoundLinear': with_counts(lambda: layers.LogitAdjustedDeconfoundLinear(D, C)),
 }
 
 

@@ -71,6 +71,8 @@ TABLE = {
     'NCMLinear': layer('NCMLinear', tau='positive'),
     'EuclideanNCMLinear': layer('EuclideanNCMLinear', tau='positive'),
     'LogitAdjustedLinear': layer('LogitAdjustedLinear', bias='flag', tau='not negative'),
+    'LogitAdjustedDeconfoundLinear': layer('LogitAdjustedDeconfoundLinear', bias='flag', adjustment='not negative',
+                                           init_length='optional positive', **PARTS),
     'SampleLoss': loss('SampleLoss'),
     'ClassPriorLoss': loss('ClassPriorLoss'),
     'LogitAdjustedLoss': loss('LogitAdjustedLoss', tau='not negative'),
@@ -164,10 +166,12 @@ def test_accepted_values(name, argument, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('counts', ['abc', [3, 'a'], [[1, 2]], [1, math.nan], [1, math.inf], [True, True], {'a': 1}, 5])
-@pytest.mark.parametrize('name', ['LogitAdjustedLoss', 'EqualizationLoss', 'ClassBalancedLoss', 'LogitAdjustedLinear'])
+@pytest.mark.parametrize('name', ['LogitAdjustedLoss', 'EqualizationLoss', 'ClassBalancedLoss', 'LogitAdjustedLinear',
+                                  'LogitAdjustedDeconfoundLinear'])
 def test_class_counts_must_be_finite_numbers(name, counts):
     construct = getattr(models, name)
-    arguments = dict(LogitAdjustedLinear=(8, 2), ClassBalancedLoss=(torch.nn.CrossEntropyLoss(), )).get(name, ())
+    arguments = {'LogitAdjustedLinear': (8, 2), 'LogitAdjustedDeconfoundLinear': (8, 2),
+                 'ClassBalancedLoss': (torch.nn.CrossEntropyLoss(), )}.get(name, ())
     with pytest.raises(ValueError, match='class counts must be one finite number for each class, but got'):
         construct(*arguments).set_class_counts(counts)
 

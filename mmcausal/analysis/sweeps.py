@@ -9,8 +9,9 @@ from torch import Tensor
 from mmcausal.checks import check_number
 from mmcausal.class_prior import check_class_counts, log_prior
 from mmcausal.evaluation import ShotAccuracy
-from mmcausal.models.layers import Alpha, DeconfoundLinear, LogitAdjustedLinear, TDELinear, check_alpha
+from mmcausal.models.layers import Alpha, DeconfoundLinear, TDELinear, check_alpha
 from mmcausal.models.layers.decoupled_linears import check_exponent
+from mmcausal.models.layers.logit_adjusted_linears import LogitAdjustment
 
 CHUNK = 1024  # images at a time, so that their logits stay in the cache from one alpha to the next
 Array = Union[np.ndarray, Tensor, Sequence[int]]
@@ -109,8 +110,8 @@ def check_correction(layer: TDELinear, correction: Correction) -> Correction:
     if exponent and not is_plain:
         raise ValueError(f'exponent must be 0 unless the classifier is plainly linear, but got {exponent!r} for a '
                          f'{type(layer).__name__} with the normalizer {layer.normalizer!r}')
-    if tau and isinstance(layer, LogitAdjustedLinear):
-        raise ValueError(f'tau must be 0 for a LogitAdjustedLinear, which has its own, but got {tau!r}')
+    if tau and isinstance(layer, LogitAdjustment):
+        raise ValueError(f'tau must be 0 for a {type(layer).__name__}, which has its own, but got {tau!r}')
     return Correction(_as_number(layer, alpha), exponent, tau)
 
 

@@ -10,6 +10,7 @@ from mmcausal.functional import NORMALIZERS
 from mmcausal.models import (
     DeconfoundLinear,
     EuclideanNCMLinear,
+    LogitAdjustedDeconfoundLinear,
     LogitAdjustedLinear,
     LWSLinear,
     NCMLinear,
@@ -158,6 +159,7 @@ def test_corrections_together_are_the_formula():
     *((layer(4, 3), Correction(exponent=0.5), f'but got 0.5 for a {layer.__name__}')
       for layer in (TauNormLinear, LWSLinear, LogitAdjustedLinear, NCMLinear, EuclideanNCMLinear)),
     (LogitAdjustedLinear(4, 3), Correction(tau=1.), 'tau must be 0 for a LogitAdjustedLinear'),
+    (LogitAdjustedDeconfoundLinear(4, 3), Correction(tau=1.), 'tau must be 0 for a LogitAdjustedDeconfoundLinear'),
 ])
 def test_corrections_that_do_not_fit_are_refused(layer, correction, message):
     with pytest.raises(ValueError, match=message):

@@ -35,7 +35,7 @@ ALLOWED = {
     'class-balanced-focal': (LOSS, HEAD + 'init_cfg', 'optim_wrapper.paramwise_cfg', 'custom_hooks'),
     'mixup': ('model.train_cfg.', ), 'cutmix': ('model.train_cfg.', ),
     'class-aware-sampling': (SAMPLER, ), 'square-root-sampling': (SAMPLER, ), 'progressively-balanced': (SAMPLER, ),
-    'tau-norm': TEST_ALONE, 'logit-adjustment': TEST_ALONE, 'crt': STAGE_TWO, 'lws': STAGE_TWO,
+    'tau-norm': TEST_ALONE, 'logit-adjustment': TEST_ALONE, 'deconfound-logit-adjustment': TEST_ALONE, 'crt': STAGE_TWO, 'lws': STAGE_TWO,
     'ncm': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
     'ncm-centered': ('load_from', 'model.type', HEAD, 'train_cfg.', 'train_dataloader.d', SAMPLER),
     'oltr': OLTR, 'decouple-oltr': OLTR,
@@ -46,7 +46,8 @@ ALLOWED = {
 
 
 def baseline(path):
-    return path.with_name('linear_' + path.stem.split('_', 1)[1] + '.py')
+    method, setting = path.stem.split('_', 1)
+    return path.with_name(f'{"deconfound" if method == "deconfound-logit-adjustment" else "linear"}_{setting}.py')
 
 
 def loaders(cfg):

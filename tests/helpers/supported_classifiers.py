@@ -167,8 +167,8 @@ HEADS: Dict[str, Case] = {
     'your head with two classifiers': own_head(TwoClassifierHead),
 }
 LAYERS = {f'`mmcausal.{kind}`': own_layer(kind) for kind in (
-    'TDELinear', 'DeconfoundLinear', 'TauNormLinear', 'LWSLinear', 'LogitAdjustedLinear', 'NCMLinear',
-    'EuclideanNCMLinear')}
+    'TDELinear', 'DeconfoundLinear', 'TauNormLinear', 'LWSLinear', 'LogitAdjustedLinear',
+    'LogitAdjustedDeconfoundLinear', 'NCMLinear', 'EuclideanNCMLinear')}
 SMOOTH = dict(label_smooth_val=0.1, num_classes=6)
 LOSSES = {
     '`CrossEntropyLoss`': loss('CrossEntropyLoss'),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcausal.checks import check_number
-from mmcausal.class_prior import Counts, check_class_counts, log_prior
+from mmcausal.class_prior import check_class_counts
 from mmcausal.functional import Hyperparameters
 from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.observed_linear import sum_over_ranks
@@ -208,63 +208,3 @@ class EuclideanNCMLinear(NCMLinear):
 
     def offset(self) -> Tensor:
         return -self.tau * self.weight.pow(2).sum(1)
-
-
-class LogitAdjustedLinear(TDELinear):
-    r"""Post-hoc logit adjustment (Menon et al., ICLR 2021, arXiv 2007.07314, Eq. 9).
-
-    Trains like a linear classifier. In evaluation the logits are :math:`z_i - \tau \log \pi_i` with the class prior
-    :math:`\pi` of the *training* data.
-
-    Args:
-        in_features, out_features: D and C.
-        bias: As in ``nn.Linear``.
-        tau: Strength, not negative; 0 is the linear classifier, 1 is right for a balanced test set.
-        alpha, device, dtype: As in :class:`TDELinear`.
-
-    Attributes:
-        log_prior: Buffer (C,), see :func:`mmcausal.class_prior.log_prior`, saved with the weights;
-            :class:`mmcausal.hooks.ClassPriorHook` fills it.
-
-    Raises:
-        ValueError: A negative tau, or class counts that do not fit.
-        RuntimeError: In evaluation, without class counts.
-    """
-    log_prior: Tensor
-
-    def __init__(self,
-                 in_features: int,
-                 out_features: int,
-                 bias: bool = True,
-                 tau: float = 1.,
-                 alpha: Alpha = 0.,
-                 device: Device = None,
-                 dtype: Optional[torch.dtype] = None) -> None:
-        super().__init__(in_features, out_features, bias, alpha, device, dtype)
-        self.tau = check_number('tau', tau, '[0, inf)')
-        self.register_buffer('log_prior', self.weight.new_zeros(out_features))
-
-    @property
-    def lacks_class_counts(self) -> bool:
-        """Whether neither training nor a checkpoint provided class counts."""
-        return not self.log_prior.any()
-
-    def set_class_counts(self, class_counts: Counts) -> None:
-        """Set the training samples of each of the C classes."""
-        self.log_prior.copy_(log_prior(check_class_counts(class_counts, self.out_features)))
-
-    def offset(self) -> Optional[Tensor]:
-        """Return the bias (C,), in evaluation less tau times the log prior."""
-        if self.training or self.tau == 0:
-            return self.bias
-        if is_traced():
-            adjustment = nan_unless((self.log_prior != 0).any(), self.tau * self.log_prior)
-        elif self.lacks_class_counts:
-            raise RuntimeError('LogitAdjustedLinear needs the training images of each class: add '
-                               "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
-        else:
-            adjustment = self.tau * self.log_prior
-        return -adjustment if self.bias is None else self.bias - adjustment
-
-    def extra_repr(self) -> str:
-        return f'{super().extra_repr()}, tau={self.tau}'

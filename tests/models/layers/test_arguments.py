@@ -18,9 +18,11 @@ ACTING = {
     'NCMLinear': {'tau'},
     'EuclideanNCMLinear': {'tau'},
     'LogitAdjustedLinear': {'tau'},
+    'LogitAdjustedDeconfoundLinear': {'num_heads', 'tau', 'gamma', 'normalizer', 'adjustment'},
 }
-WITH_BIAS = {'TDELinear', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear'}
-ALL = {'num_heads', 'tau', 'gamma', 'normalizer', 'exempt_background', 'exponent', 'bias', 'class_weight'}
+WITH_BIAS = {'TDELinear', 'DeconfoundLinear', 'DetectionDeconfoundLinear', 'LWSLinear', 'LogitAdjustedLinear',
+             'LogitAdjustedDeconfoundLinear'}
+ALL = {'num_heads', 'tau', 'gamma', 'normalizer', 'exempt_background', 'exponent', 'bias', 'class_weight', 'adjustment'}
 
 
 @pytest.mark.parametrize('layer', LAYERS)

@@ -8,7 +8,15 @@ from torch.nn import functional as F
 
 from mmcausal import functional
 from mmcausal.hooks import ClassPriorHook
-from mmcausal.models import EuclideanNCMLinear, LogitAdjustedLinear, LWSLinear, NCMLinear, TauNormLinear
+from mmcausal.models import (
+    DeconfoundLinear,
+    EuclideanNCMLinear,
+    LogitAdjustedDeconfoundLinear,
+    LogitAdjustedLinear,
+    LWSLinear,
+    NCMLinear,
+    TauNormLinear,
+)
 from mmcausal.models.layers import decoupled_linears
 
 
@@ -94,9 +102,9 @@ def test_post_hoc_logit_adjustment(tau):
         layer.set_class_counts([1, 2])
 
 
-@pytest.mark.parametrize('layer', [TauNormLinear, LogitAdjustedLinear])
-def test_exponent_and_tau_are_checked(layer):
-    argument = 'exponent' if layer is TauNormLinear else 'tau'
+@pytest.mark.parametrize('layer, argument', [(TauNormLinear, 'exponent'), (LogitAdjustedLinear, 'tau'),
+                                             (LogitAdjustedDeconfoundLinear, 'adjustment')])
+def test_strengths_are_checked(layer, argument):
     with pytest.raises(ValueError, match=f'{argument} must be a number'):
         layer(4, 3, **{argument: -0.1})
 
@@ -155,6 +163,26 @@ def test_class_means_that_are_not_finite_are_refused():
     layer.add_samples(x, torch.arange(3))
     with pytest.raises(ValueError, match='but 1 of 3 classes have features that are nan or infinite, e.g. class 1'):
         layer.set_means()
+
+
+@pytest.mark.parametrize('adjustment', [0., 1., 2.])
+@pytest.mark.parametrize('alpha', [0., 1.5])
+def test_de_confounded_classifier_is_adjusted(adjustment, alpha):
+    plain, x, counts = DeconfoundLinear(8, 3, alpha=alpha), torch.randn(5, 8) + 1, [90, 9, 1]
+    plain(x)
+    plain.update_direction(0.9)
+    layer = LogitAdjustedDeconfoundLinear(8, 3, alpha=alpha, adjustment=adjustment)
+    missing = layer.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert missing == ['log_prior']
+    torch.testing.assert_close(layer(x), plain(x))  # training
+    if adjustment:
+        with pytest.raises(RuntimeError, match='LogitAdjustedDeconfoundLinear needs the training images of each class'):
+            layer.eval()(x)
+    layer.set_class_counts(counts)
+    expected = plain.eval()(x) - adjustment * (torch.tensor(counts) / 100).log()
+    torch.testing.assert_close(layer.eval()(x), expected)
+    with torch.enable_grad():  # not folded
+        torch.testing.assert_close(layer(x), expected)
 
 
 def test_a_classifier_without_bias_is_adjusted():

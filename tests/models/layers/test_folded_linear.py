@@ -12,6 +12,7 @@ from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
 from mmcausal import functional
+from mmcausal.class_prior import TakesClassCounts
 from mmcausal.models import layers
 from mmcausal.models.layers import DeconfoundLinear, DetectionDeconfoundLinear, TDELinear
 
@@ -25,6 +26,7 @@ LAYERS = {
     'NCM': lambda: layers.NCMLinear(D, C),
     'Euclidean NCM': lambda: layers.EuclideanNCMLinear(D, C, tau=0.5),
     'logit adjustment': lambda: layers.LogitAdjustedLinear(D, C),
+    'logit adjustment of de-confound': lambda: layers.LogitAdjustedDeconfoundLinear(D, C),
     'detector': lambda: DetectionDeconfoundLinear(D, C),
     'detector with bias': lambda: DetectionDeconfoundLinear(D, C, bias=True),
     'detector without exemption': lambda: DetectionDeconfoundLinear(D, C, exempt_background=False),
@@ -40,7 +42,7 @@ def with_two_backgrounds(layer):
 def trained(name, alpha=1.5):
     torch.manual_seed(0)
     layer = LAYERS[name]()
-    if isinstance(layer, layers.LogitAdjustedLinear):
+    if isinstance(layer, TakesClassCounts):
         layer.set_class_counts(list(range(1, C + 1)))
     if isinstance(layer, layers.NCMLinear):
         layer.add_samples(torch.randn(3 * C, D), torch.arange(3 * C) % C)

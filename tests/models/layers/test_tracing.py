@@ -7,11 +7,13 @@ import onnxruntime
 import pytest
 import torch
 
+from mmcausal.class_prior import TakesClassCounts
 from mmcausal.models import layers
 from mmcausal.models.layers import (
     DeconfoundLinear,
     DetectionDeconfoundLinear,
     decoupled_linears,
+    logit_adjusted_linears,
     normalized_product,
     tde_linear,
 )
@@ -28,6 +30,7 @@ CASES = {
     'NCM': lambda: layers.NCMLinear(16, 6, alpha=1.),
     'Euclidean NCM': lambda: layers.EuclideanNCMLinear(16, 6, alpha=1.),
     'logit adjustment': lambda: layers.LogitAdjustedLinear(16, 6, alpha=1.),
+    'logit adjustment of de-confound': lambda: layers.LogitAdjustedDeconfoundLinear(16, 6, alpha=1.),
     **{f'detector alpha={alpha} exempt={exempt}': lambda alpha=alpha, exempt=exempt: DetectionDeconfoundLinear(
         16, 6, alpha=alpha, exempt_background=exempt) for alpha in (0., 1.5, 'auto') for exempt in (True, False)},
 }
@@ -37,7 +40,7 @@ every_case = pytest.mark.parametrize('name', CASES)
 def trained(name):
     torch.manual_seed(0)
     layer = CASES[name]()
-    if isinstance(layer, layers.LogitAdjustedLinear):
+    if isinstance(layer, TakesClassCounts):
         layer.set_class_counts(list(range(1, 7)))
     if isinstance(layer, layers.NCMLinear):
         layer.add_samples(torch.randn(12, 16), torch.arange(12) % 6)
@@ -177,7 +180,7 @@ SPOILT = pytest.mark.parametrize('name, spoil', [
 
 @SPOILT
 def test_what_a_graph_computes_is_nan_where_evaluation_raises(name, spoil, monkeypatch):
-    for module in (tde_linear, decoupled_linears, normalized_product):
+    for module in (tde_linear, decoupled_linears, logit_adjusted_linears, normalized_product):
         monkeypatch.setattr(module, 'is_traced', lambda: True)
     layer, x = trained(name), torch.randn(4, 16)
     with torch.no_grad():
@@ -185,7 +188,7 @@ def test_what_a_graph_computes_is_nan_where_evaluation_raises(name, spoil, monke
         assert logits.isfinite().all()
         monkeypatch.undo()
         torch.testing.assert_close(logits, layer(x), atol=1e-5, rtol=1e-5)
-        for module in (tde_linear, decoupled_linears, normalized_product):
+        for module in (tde_linear, decoupled_linears, logit_adjusted_linears, normalized_product):
             monkeypatch.setattr(module, 'is_traced', lambda: True)
         spoil(layer)
         assert layer(x).isnan().all()
