@@ -29,6 +29,7 @@ class Training(NamedTuple):
 
 
 def read(name: str) -> dict:
+    """Return the content of a result file."""
     return json.loads((RESULTS / name).read_text(encoding='utf-8'))
 
 
@@ -58,11 +59,11 @@ def read_training(path: Path) -> Training:
 def trainings() -> Dict[Tuple[int, int], List[Training]]:
     """Return the trainings by classes and imbalance ratio, in the order of the seeds."""
     found: Dict[Tuple[int, int], List[Training]] = {}
-    for path in sorted(RESULTS.glob('c*_ir*_s*.json')):
+    for path in RESULTS.glob('c*_ir*_s*.json'):
         match = re.fullmatch(r'c(\d+)_ir(\d+)_s\d+', path.stem)
         if match:
             found.setdefault((int(match.group(1)), int(match.group(2))), []).append(read_training(path))
-    return found
+    return {column: sorted(group, key=lambda training: training.seed) for column, group in found.items()}
 
 
 def cells() -> str:
@@ -87,14 +88,15 @@ def alphas() -> str:
     found = trainings()
     for column in COLUMNS:
         rows = read(HELD_OUT[column])['rows'] if column in HELD_OUT else []
-        chosen = [row['chosen']['alpha'] for row in rows if (row['method'], row.get('prior')) == ('TDE', 'balanced')]
+        chosen = next((row['chosen']['alpha'] for row in rows if row['method'] == 'TDE' and row['prior'] == 'balanced'),
+                      None)
         for training in found[column]:
-            held_out = [f'{training.curve[alpha]:.1f} ({alpha:.1f})' for alpha in chosen] or ['not run']
+            held_out = 'not run' if chosen is None else f'{training.curve[chosen]:.1f} ({chosen:.1f})'
             lines.append(
                 f'| CIFAR-{column[0]}, IR {column[1]} | [{training.seed}](results/{training.name}.json) | '
                 f'{training.accuracy["deconfound"]:.1f} | {training.accuracy["deconfound-tde"]:.1f} | '
                 f'{training.auto[1]:.1f} ({training.auto[0]:.2f}) | '
-                f'{training.curve[training.entropy_alpha]:.1f} ({training.entropy_alpha:.1f}) | {held_out[0]} |')
+                f'{training.curve[training.entropy_alpha]:.1f} ({training.entropy_alpha:.1f}) | {held_out} |')
     return '\n'.join(lines)
 
 

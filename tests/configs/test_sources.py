@@ -105,20 +105,26 @@ SETTINGS = [
     (['cifar10_lt/class-balanced_r32_ir100', 'cifar10_lt/class-balanced_r32_ir50'], BAG,
      'configs/cao_cifar/re_weighting/cbce/cifar10_im*.yaml: 28, 27', {f'{LOSS}.beta': 0.9999}),
     (['cifar100_lt/class-balanced-focal_r32_ir100'], BAG,
-     'configs/cao_cifar/re_weighting/cbfocal/cifar100_im100.yaml: 29-30', {f'{LOSS}.beta': 0.9, f'{LOSS}.loss.gamma': 1.}),
+     'configs/cao_cifar/re_weighting/cbfocal/cifar100_im100.yaml: 29-30',
+     {f'{LOSS}.beta': 0.9, f'{LOSS}.loss.gamma': 1.}),
     (['cifar100_lt/class-balanced-focal_r32_ir50'], BAG,
-     'configs/cao_cifar/re_weighting/cbfocal/cifar100_im50.yaml: 29-30', {f'{LOSS}.beta': 0.99, f'{LOSS}.loss.gamma': 1.}),
+     'configs/cao_cifar/re_weighting/cbfocal/cifar100_im50.yaml: 29-30',
+     {f'{LOSS}.beta': 0.99, f'{LOSS}.loss.gamma': 1.}),
     # Its file is for ratio 50; BAG has gamma 2 there, and 1 for ratio 100
     (named('class-balanced-focal', CIFAR10), CUI,
      'cifar_im_trainval_cb.sh: 7, 16', {f'{LOSS}.beta': 0.9999, f'{LOSS}.loss.gamma': 1.}),
-    (named('ldam-drw', CIFAR10 + CIFAR100) + ['imagenet_lt/ldam-drw_x50_90e'], CAO, 'cifar_train.py: 213; losses.py: 25, 45; models/resnet_cifar.py: 42', {
+    (named('ldam-drw', CIFAR10 + CIFAR100) + ['imagenet_lt/ldam-drw_x50_90e'], CAO,
+     'cifar_train.py: 213; losses.py: 25, 45; models/resnet_cifar.py: 42', {
         f'{HEAD}.init_length': 1., f'{HEAD}.tau': 30., f'{LOSS}.loss.scale': 30.}),
+    # There after epoch 160, with the first fall of the rate, which is after 120 here
+    (named('ldam-drw', CIFAR10 + CIFAR100), CAO, 'cifar_train.py: 200-203', {
+        'custom_hooks.4.begin': 120, 'param_scheduler.1.milestones.0': 120}),
     (['imagenet_lt/seesaw_x50_90e', 'cifar100_lt/seesaw_r32_ir100'], SEESAW,
      'mmdet/models/losses/seesaw_loss.py: 108-109', {f'{LOSS}.type': 'SeesawLoss'}),
     (['cifar10_lt/label-aware-smoothing_r32_ir100'], ZHONG, 'config/cifar10/cifar10_imb001_stage2_mislas.yaml: 39-40',
      {f'{LOSS}.head': 0.3, f'{LOSS}.tail': 0.}),
-    (['imagenet_lt/label-aware-smoothing_x50_90e'], ZHONG, 'config/imagenet/imagenet_resnet50_stage2_mislas.yaml: 39-40',
-     {f'{LOSS}.head': 0.3, f'{LOSS}.tail': 0.}),
+    (['imagenet_lt/label-aware-smoothing_x50_90e'], ZHONG,
+     'config/imagenet/imagenet_resnet50_stage2_mislas.yaml: 39-40', {f'{LOSS}.head': 0.3, f'{LOSS}.tail': 0.}),
     # Other classifiers and second stages
     ([f'imagenet_lt/linear-no-bias_{network}' for network in ('x50_90e', 'x101-32x4d_120e')],
      'KaihuaTang/Long-Tailed-Recognition.pytorch@ede423d265',
@@ -132,8 +138,9 @@ SETTINGS = [
     (['imagenet_lt/crt_x50_90e'], KANG, 'config/ImageNet_LT/cls_crt.yaml: 1, 15, 20, 34, 37', {
         'train_cfg.max_epochs': 10, f'{OPTIMIZER}.lr': 0.2, f'{OPTIMIZER}.weight_decay': 5e-4,
         'train_dataloader.sampler.type': 'mmcausal.ClassPowerSampler', 'model.type': 'mmcausal.StageTwoClassifier'}),
-    (['imagenet_lt/tau-norm_x50_90e'], KANG, 'tau_norm.py: exponents 0 to 2 in steps of 0.1, without the bias',
-     {f'{HEAD}.classifier': dict(type='mmcausal.TauNormLinear', exponent=0.7)}),
+    # Without the bias; the exponent is chosen there, among 0 to 2 in steps of 0.1
+    (['imagenet_lt/tau-norm_x50_90e'], KANG, 'tau_norm.py: dotproduct_similarity, pnorm',
+     {f'{HEAD}.classifier.type': 'mmcausal.TauNormLinear'}),
     (['imagenet_lt/lws_x50_90e'], KANG, 'config/ImageNet_LT/cls_lws.yaml: 34; models/TauNormClassifier.py: 21-28', {
         'train_cfg.max_epochs': 5, f'{HEAD}.classifier.type': 'mmcausal.LWSLinear'}),
     (['cifar100_lt/lws_r32_ir100'], TANG, 'classification/config/CIFAR100_LT/cls_lws.yaml: 39',
@@ -182,7 +189,8 @@ def test_settings_are_those_of_the_source(config, source, settings):
         assert got == pytest.approx(value) if isinstance(value, float) else got == value, f'{key} in {source}'
 
 
-@pytest.mark.parametrize('name, argument, value, source, lines', DEFAULTS, ids=[f'{row[0]}-{row[1]}' for row in DEFAULTS])
+@pytest.mark.parametrize('name, argument, value, source, lines', DEFAULTS,
+                         ids=[f'{row[0]}-{row[1]}' for row in DEFAULTS])
 def test_defaults_are_those_of_the_source(name, argument, value, source, lines):
     default = inspect.signature(getattr(mmcausal, name)).parameters[argument].default
     assert default == value, f'{source} {lines}'
@@ -195,7 +203,7 @@ def test_tail_of_the_equalization_loss():
 
 
 def test_cifar_schedule():
-    """Counted from 1, the rate falls at epochs 121 and 161 (in the sources at 120 and 160), and is full from epoch 6."""
+    """Counted from 1, the rate falls at epochs 121 and 161 (in the sources 120 and 160), and is full from epoch 6."""
     cfg = load(ROOT / 'configs' / 'cifar100_lt' / 'linear_r32_ir100.py')
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
     warm_up, steps = ({key: value for key, value in part.items() if key not in ('type', 'convert_to_iter_based')}

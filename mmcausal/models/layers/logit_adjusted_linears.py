@@ -1,8 +1,4 @@
-r"""Post-hoc logit adjustment of linear and de-confounded classifiers (Menon et al., ICLR 2021, arXiv 2007.07314).
-
-In evaluation the logits are :math:`z_i - \tau \log \pi_i` with the class prior :math:`\pi` of the *training* data
-(their Eq. 9).
-"""
+"""Post-hoc logit adjustment of linear and de-confounded classifiers (Menon et al., ICLR 2021, arXiv 2007.07314)."""
 from typing import Optional
 
 import torch
@@ -17,12 +13,7 @@ from mmcausal.models.layers.tracing import is_traced, nan_unless
 
 
 class LogitAdjustment(TDELinear):
-    """Base of the layers with adjusted logits: the prior, and the offset by it in evaluation.
-
-    Attributes:
-        log_prior: Buffer (C,), see :func:`mmcausal.class_prior.log_prior`, saved with the weights;
-            :class:`mmcausal.hooks.ClassPriorHook` fills it.
-    """
+    """Base of the layers with adjusted logits: the prior, and the offset by it in evaluation."""
     log_prior: Tensor
 
     def register_prior(self) -> None:
@@ -31,7 +22,7 @@ class LogitAdjustment(TDELinear):
 
     @property
     def strength(self) -> float:
-        """Factor of the log prior."""
+        """Factor of the log prior, under the name that the layer gives it."""
         raise NotImplementedError
 
     @property
@@ -57,7 +48,10 @@ class LogitAdjustment(TDELinear):
 
 
 class LogitAdjustedLinear(LogitAdjustment):
-    """Linear classifier with post-hoc logit adjustment. It trains like a linear classifier.
+    r"""Linear classifier with post-hoc logit adjustment (Menon et al., ICLR 2021, arXiv 2007.07314, Eq. 9).
+
+    Trains like a linear classifier. In evaluation the logits are :math:`z_i - \tau \log \pi_i` with the class prior
+    :math:`\pi` of the *training* data.
 
     Args:
         in_features, out_features: D and C.
@@ -66,7 +60,8 @@ class LogitAdjustedLinear(LogitAdjustment):
         alpha, device, dtype: As in :class:`TDELinear`.
 
     Attributes:
-        log_prior: See :class:`LogitAdjustment`.
+        log_prior: Buffer (C,), see :func:`mmcausal.class_prior.log_prior`, saved with the weights;
+            :class:`mmcausal.hooks.ClassPriorHook` fills it.
 
     Raises:
         ValueError: A negative tau, or class counts that do not fit.
@@ -94,9 +89,10 @@ class LogitAdjustedLinear(LogitAdjustment):
 
 
 class LogitAdjustedDeconfoundLinear(LogitAdjustment, DeconfoundLinear):
-    """De-confounded classifier with post-hoc logit adjustment, of the total effect or, with alpha, of TDE.
+    r"""De-confounded classifier with the logit adjustment of :class:`LogitAdjustedLinear`.
 
-    It trains like a :class:`DeconfoundLinear` and takes its checkpoints.
+    Trains like a :class:`DeconfoundLinear`. In evaluation the logits are those of the total effect or, with alpha, of
+    TDE, less ``adjustment`` times :math:`\log \pi`. A checkpoint of a :class:`DeconfoundLinear` lacks the prior alone.
 
     Args:
         in_features, out_features, bias, num_heads, tau, gamma, normalizer, alpha, device, dtype, init_length: As in
@@ -104,7 +100,8 @@ class LogitAdjustedDeconfoundLinear(LogitAdjustment, DeconfoundLinear):
         adjustment: Strength of the adjustment, the tau of Menon et al., not negative.
 
     Attributes:
-        log_prior: See :class:`LogitAdjustment`.
+        log_prior: Buffer (C,), see :func:`mmcausal.class_prior.log_prior`, saved with the weights;
+            :class:`mmcausal.hooks.ClassPriorHook` fills it.
 
     Raises:
         ValueError: A negative adjustment, class counts that do not fit, or as :class:`DeconfoundLinear`.

@@ -174,6 +174,7 @@ SPOILT = pytest.mark.parametrize('name, spoil', [
     ('deconfound K=4 alpha=auto', lambda layer: layer.mean_cosine.fill_(torch.inf)),
     ('deconfound K=4 alpha=auto', lambda layer: layer.mean_cosine.fill_(torch.nan)),
     ('logit adjustment', lambda layer: layer.log_prior.zero_()),
+    ('logit adjustment of de-confound', lambda layer: layer.log_prior.zero_()),
     ('NCM', lambda layer: layer.has_means.fill_(False)),
 ])
 
