@@ -66,10 +66,9 @@ def trainings() -> Dict[Tuple[int, int], List[Training]]:
     return {column: sorted(group, key=lambda training: training.seed) for column, group in found.items()}
 
 
-def cells() -> str:
+def cells(found: Dict[Tuple[int, int], List[Training]]) -> str:
     """Return the table of the twelve cells: paper, ours, difference."""
     lines = ['| data | classifier | paper | ours | seeds | difference |', '|---|---|---|---|---|---|']
-    found = trainings()
     for classes, ratio in COLUMNS:
         group = found[classes, ratio]
         for name, label in METHODS.items():
@@ -81,11 +80,10 @@ def cells() -> str:
     return '\n'.join(lines)
 
 
-def alphas() -> str:
+def alphas(found: Dict[Tuple[int, int], List[Training]]) -> str:
     """Return the table of the trainings with the ways to an alpha."""
     lines = ["| data | seed | no TDE | paper's alpha | `'auto'` | largest entropy | held-out |",
              '|---|---|---|---|---|---|---|']
-    found = trainings()
     for column in COLUMNS:
         rows = read(HELD_OUT[column])['rows'] if column in HELD_OUT else []
         chosen = next((row['chosen']['alpha'] for row in rows if row['method'] == 'TDE' and row['prior'] == 'balanced'),
@@ -102,4 +100,5 @@ def alphas() -> str:
 
 if __name__ == '__main__':
     use_utf8()
-    print(f'{cells()}\n\n{alphas()}')
+    found = trainings()
+    print(f'{cells(found)}\n\n{alphas(found)}')
