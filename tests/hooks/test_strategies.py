@@ -94,8 +94,8 @@ def assert_alike(states, expected):
 
 @pytest.fixture(scope='module')
 def by_the_runner(tmp_path_factory):
-    # Without ChannelsLastHook, which leaves the formats under a strategy's wrapper: in another format convolutions round
-    # otherwise, which grows in training.
+    # Without ChannelsLastHook, which leaves the formats under a strategy's wrapper: in another format, convolutions
+    # round otherwise, and a training makes more of it.
     return train(tmp_path_factory.mktemp('runner'), custom_hooks=[dict(type='mmcausal.HeadDirectionHook')])[0]
 
 
