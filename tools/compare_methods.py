@@ -5,11 +5,10 @@ a classifier with and without TDE, share a training. A second stage starts from 
 trained first. --epochs scales the schedules of first stages; second stages keep their own. Failures are reported at the
 end and do not affect other rows. The name of a run's folder depends on everything that its training depends on, so runs
 with other epochs, data or options never meet. The published accuracy is left out of a row with another schedule,
-number of images per step or setting.
+number of images per step or setting, be it changed by an option or in the config file.
 """
 import argparse
 import json
-import re
 import subprocess
 import sys
 import time
@@ -41,9 +40,9 @@ PRECISIONS = {**{f'mask {name}': f'lvis/segm_{name}' for name in ('AP', 'AP50', 
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
             'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
 TESTING = ('model', 'test_dataloader', 'test_evaluator')
-# Options that leave the setting of a config as it is, if the number of images per step stays too
-NEUTRAL = re.compile(r'^default_hooks\.checkpoint\.|(^|\.)(data_root|data_prefix|num_workers|persistent_workers|md5|'
-                     r'val_interval|accumulative_counts)(\.|$)')
+# Parts of a config that leave its setting as it is, if the number of images per step stays too
+NEUTRAL = ('data_root', 'data_prefix', 'num_workers', 'persistent_workers', 'md5', 'val_interval',
+           'accumulative_counts')
 EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 
 
@@ -183,17 +182,24 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
                 trained=json.loads(starts.read_text(encoding='utf-8')) if starts.exists() else None)
 
 
-def keeps_setting(path: Path, args: argparse.Namespace) -> bool:
-    """Return whether this table trains a config, and its first stage, with its own schedule and images per step."""
+def setting(path: Path, args: argparse.Namespace) -> str:
+    """Return a hash of what decides the accuracy of a config in this table, apart from the images per step."""
     cfg = load_config(path, 0, args)
-    changes = {key for key in args.cfg_options if not NEUTRAL.search(key)}
-    if cfg.model.get('backbone', {}).get('norm_eval'):  # no statistics of the batch of a process
-        changes.discard('train_dataloader.batch_size')
-    if changes:
+    parts = {key: cfg.get(key) for key in {*TRAINING, *TESTING} - {'load_from', 'randomness'}}
+    parts['default_hooks'] = {name: hook for name, hook in cfg.get('default_hooks', {}).items() if name != 'checkpoint'}
+    if cfg.train_cfg and cfg.model.get('backbone', {}).get('norm_eval'):  # no statistics of the batch of a process
+        parts['train_dataloader'] = {**parts['train_dataloader'], 'batch_size': None}
+    if cfg.get('load_from'):
+        parts['first stage'] = setting(stage_one_of(path, cfg), args)
+    return hash_config(parts, ignore=NEUTRAL)[:10]
+
+
+def keeps_images_per_step(path: Path, args: argparse.Namespace) -> bool:
+    """Return whether this table trains a config, and its first stage, with the images per step that they are for."""
+    cfg = load_config(path, 0, args)
+    if cfg.get('load_from') and not keeps_images_per_step(stage_one_of(path, cfg), args):
         return False
-    if cfg.get('load_from') and not keeps_setting(stage_one_of(path, cfg), args):
-        return False
-    if not cfg.train_cfg or 'max_epochs' not in cfg.train_cfg:
+    if not cfg.train_cfg:
         return True
     steps = cfg.optim_wrapper.get('accumulative_counts', 1)
     batch = cfg.train_dataloader.batch_size * steps  # of one GPU
@@ -201,14 +207,14 @@ def keeps_setting(path: Path, args: argparse.Namespace) -> bool:
     counts_batches = any(not part.get('by_epoch', True) for part in schedule)
     if steps > 1 and counts_batches:  # a schedule in iterations would end after fewer optimiser steps
         return False
-    return (batch == cfg.auto_scale_lr.base_batch_size
-            and cfg.train_cfg.max_epochs == Config.fromfile(path).train_cfg.max_epochs)
+    return bool(batch == cfg.auto_scale_lr.base_batch_size)
 
 
 def published(path: Path, args: argparse.Namespace) -> Optional[Union[float, str]]:
     """Return the published accuracy of a config, or ``None`` if there is none or the run has another setting."""
-    accuracy = PUBLISHED.get(f'{path.parent.name}/{path.stem}')
-    return accuracy if accuracy is not None and keeps_setting(path, args) else None
+    row = PUBLISHED.get(f'{path.parent.name}/{path.stem}')
+    same = row is not None and row['setting'] == setting(path, args) and keeps_images_per_step(path, args)
+    return row['accuracy'] if same else None
 
 
 def markdown(rows: List[Dict[str, Any]]) -> str:
