@@ -14,7 +14,9 @@ RESULTS = Path(__file__).resolve().parent.parent / 'docs' / 'results'
 COLUMNS = [(classes, ratio) for ratio in (100, 50, 10) for classes in (100, 10)]  # CIFAR-100 and CIFAR-10
 METHODS = {'deconfound': 'de-confound', 'deconfound-tde': 'de-confound-TDE'}
 # Files of benchmarks/choose_corrections.py, by classes and imbalance ratio
-HELD_OUT = {(100, 100): 'choose_corrections_deconfound.json', (10, 100): 'choose_corrections_deconfound_cifar10.json'}
+HELD_OUT = {(100, 100): 'choose_corrections_deconfound.json', (10, 100): 'choose_corrections_deconfound_cifar10.json',
+            (100, 50): 'choose_corrections_deconfound_ir50.json',
+            (10, 50): 'choose_corrections_deconfound_cifar10_ir50.json'}
 
 
 class Training(NamedTuple):
