@@ -78,10 +78,18 @@ SETTINGS = [
      {'model.roi_head.classifier.num_heads': 1}),
     ([name for name in HTC if 'tde' in name], TANG,
      'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 60-63', {'model.roi_head.classifier.alpha': 1.5}),
-    # v0.5 has 0.9 there, see docs/deviations.md
-    (['lvis/htc_deconfound_r101', 'lvis/htc_tde_r101', 'lvis/htc_tde_r101_lvis-v0.5'], TANG,
-     'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 69',
+    ([name for name in HTC if 'baseline' not in name], TANG,
+     'lvis1.0/mmdet/models/roi_heads/bbox_heads/convfc_bbox_head.py: 69; '
+     'lvis_old/mmdet/models/detectors/htc.py: _bbox_forward_train, which replaces the 0.9 of the head',
      {'custom_hooks.1.momentum': 1 - (1 - 0.9) * 0.002}),
+    ([name for name in HTC if 'baseline' in name and 'v0.5' in name], TANG,
+     'lvis_old/mmdet/models/bbox_heads/convfc_bbox_head.py: __init__, without DECONFOUND_TRAIN, and init_weights', {
+         f'model.roi_head.bbox_head.{stage}.{key}': value for stage in range(3) for key, value in {
+             'cls_predictor_cfg': dict(type='Linear', bias=False)}.items()}),
+    (['lvis/cascade_focal_r101', 'lvis/cascade_focal_r101_lvis-v0.5'], TANG,
+     'lvis_old/mmdet/models/losses/focal_loss.py: forward', {
+         f'model.roi_head.bbox_head.0.loss_cls.{key}': value for key, value in {
+             'type': 'mmcausal.SoftmaxFocalLoss', 'detach_modulator': True}.items()}),
     ([name for name in HTC if 'v0.5' in name], TANG, 'lvis_old/configs/htc/htc_r101_fpn_20e_causal.py and '
      'htc_x101_64x4d_fpn_20e_16gpu_causal.py: train_pipeline, optimizer_config, lr_config', {
         'train_dataloader.dataset.pipeline.2.type': 'Resize', 'train_dataloader.dataset.pipeline.2.scale': (1333, 800),
