@@ -199,7 +199,7 @@ def keeps_images_per_step(path: Path, args: argparse.Namespace) -> bool:
     cfg = load_config(path, 0, args)
     if cfg.get('load_from') and not keeps_images_per_step(stage_one_of(path, cfg), args):
         return False
-    if not cfg.train_cfg:
+    if not cfg.train_cfg or 'max_epochs' not in cfg.train_cfg:
         return True
     steps = cfg.optim_wrapper.get('accumulative_counts', 1)
     batch = cfg.train_dataloader.batch_size * steps  # of one GPU

@@ -84,12 +84,12 @@ SETTINGS = [
      {'custom_hooks.1.momentum': 1 - (1 - 0.9) * 0.002}),
     ([name for name in HTC if 'baseline' in name and 'v0.5' in name], TANG,
      'lvis_old/mmdet/models/bbox_heads/convfc_bbox_head.py: __init__, without DECONFOUND_TRAIN, and init_weights', {
-         f'model.roi_head.bbox_head.{stage}.{key}': value for stage in range(3) for key, value in {
-             'cls_predictor_cfg': dict(type='Linear', bias=False)}.items()}),
+         f'model.roi_head.bbox_head.{stage}.cls_predictor_cfg': dict(type='Linear', bias=False)
+         for stage in range(3)}),
     (['lvis/cascade_focal_r101', 'lvis/cascade_focal_r101_lvis-v0.5'], TANG,
      'lvis_old/mmdet/models/losses/focal_loss.py: forward', {
-         f'model.roi_head.bbox_head.0.loss_cls.{key}': value for key, value in {
-             'type': 'mmcausal.SoftmaxFocalLoss', 'detach_modulator': True}.items()}),
+         f'model.roi_head.bbox_head.{stage}.loss_cls': dict(type='mmcausal.SoftmaxFocalLoss', detach_modulator=True)
+         for stage in range(3)}),
     ([name for name in HTC if 'v0.5' in name], TANG, 'lvis_old/configs/htc/htc_r101_fpn_20e_causal.py and '
      'htc_x101_64x4d_fpn_20e_16gpu_causal.py: train_pipeline, optimizer_config, lr_config', {
         'train_dataloader.dataset.pipeline.2.type': 'Resize', 'train_dataloader.dataset.pipeline.2.scale': (1333, 800),
