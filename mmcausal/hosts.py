@@ -22,6 +22,13 @@ def is_installed(host: str) -> bool:
     return find_spec(host) is not None
 
 
+def require_packages(user: str, *packages: str) -> None:
+    """Raise ``ImportError`` unless all packages that ``user`` needs are installed; it names those that are missing."""
+    missing = [package for package in packages if not is_installed(package)]
+    if missing:
+        raise ImportError(f'{user} needs {" and ".join(missing)}. Run: pip install {" ".join(missing)}')
+
+
 def require_host(host: str) -> None:
     """Raise ``ImportError`` unless the host is usable; it names the host, the version found and the range supported."""
     lowest, too_new, remedy = HOSTS[host]

@@ -188,13 +188,13 @@ install_mmdeploy() {
         'mmdeploy; platform_system == "Linux" and platform_machine == "x86_64"'
 }
 
-analysis=(torchmetrics grad-cam onnx onnxruntime lightning)
+analysis=(grad-cam onnx onnxruntime lightning)
 testing=(pytest pytest-xdist pytest-timeout hypothesis selenium)
 if [ "$stack" = classic ]; then
-    classification=(mmengine mmpretrain openmim scikit-learn matplotlib)
+    classification=(mmengine mmpretrain openmim scikit-learn matplotlib torchmetrics)
     detection=(mmdet lvis 'hotcoco; python_version >= "3.10"')
 else
-    classification=(onedl-mmengine onedl-mmpretrain onedl-mim scikit-learn matplotlib)
+    classification=(onedl-mmengine onedl-mmpretrain onedl-mim scikit-learn matplotlib torchmetrics)
     detection=(onedl-mmdetection lvis hotcoco)
 fi
 
@@ -209,7 +209,7 @@ fi
 step cls 'MMEngine and MMPretrain: 1 minute' install "${classification[@]}"
 if [ "$extent" = all ]; then
     step all 'MMDetection and test tools' install "${detection[@]}" "${testing[@]}"
-    step analysis 'Calibration, Grad-CAM, ONNX, Lightning' install "${analysis[@]}"
+    step analysis 'Grad-CAM, ONNX, Lightning' install "${analysis[@]}"
     # There is no MMDeploy for the forks.
     if [ "$stack" = classic ]; then step mmdeploy 'MMDeploy' install_mmdeploy; fi
 fi

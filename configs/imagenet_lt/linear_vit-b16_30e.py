@@ -8,4 +8,3 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.05))
 param_scheduler = dict(T_max=30)
 train_cfg = dict(max_epochs=30)
-custom_hooks = [dict(type='ClassNumCheckHook')]  # without channels_last, which is for convolutions

@@ -9,5 +9,5 @@ checkpoint = 'https://download.openmmlab.com/mmclassification/v0/vit/finetune/vi
 init_cfg = dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone')
 loss = dict(type='CrossEntropyLoss')
 head = dict(_delete_=True, type='LinearClsHead', num_classes=1000, in_channels=768, loss=loss, init_cfg=None)
-model = dict(backbone=dict(drop_rate=0., init_cfg=[init_cfg]), head=head)
+model = dict(backbone=dict(drop_rate=0., init_cfg=dict(_delete_=True, **init_cfg)), head=head)
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])

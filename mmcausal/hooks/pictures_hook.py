@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from mmcausal.checks import check_integer
 from mmcausal.evaluation import ShotAccuracy, shot_groups
 from mmcausal.hooks.utils import unwrap
-from mmcausal.hosts import is_installed
+from mmcausal.hosts import require_packages
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.models.layers import TDELinear
 from mmcausal.models.tde_support import check_tde
@@ -59,9 +59,7 @@ class PicturesHook(Hook):
         self.interval = check_integer('interval', interval, 1)
         self.thresholds = {name: value for name, value in (('many', many), ('few', few)) if value is not None}
         shot_groups([], **self.thresholds)  # raises for overlapping groups
-        missing = [package for package in ('torchmetrics', 'matplotlib') if not is_installed(package)]
-        if missing:
-            raise ImportError(f'PicturesHook needs {" and ".join(missing)}. Run: pip install {" ".join(missing)}')
+        require_packages('PicturesHook', 'torchmetrics', 'matplotlib')
         self._validations = 0
         self._samples: List[Sample] = []
         self._input: Optional[Tensor] = None

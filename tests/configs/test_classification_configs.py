@@ -16,6 +16,7 @@ from mmcausal.registry import DATASETS, HOOKS, METRICS, MODELS
 
 LEAVES = sorted(path for path in CONFIGS.rglob('*.py')
                 if '_base_' not in path.parts and path.parent.name not in ('lvis', 'shapes_lvis', 'own_data', 'v3det'))
+OWN_CLASSIFIERS = sorted(path for path in (CONFIGS / 'own_data').glob('*.py') if 'rcnn' not in path.stem)
 HOLDOUT = [path for path in LEAVES if path.stem.endswith('_holdout')]
 # Classifiers of one family, which differ by their normaliser and by TDE
 FAMILY = [path for path in LEAVES if path.stem.split('_')[0].replace('-tde', '') in ('cosine', 'capsule', 'deconfound')]
@@ -53,6 +54,12 @@ def baseline(path):
 
 def loaders(cfg):
     return [cfg[name] for name in LOADERS if cfg[name]]
+
+
+@pytest.mark.parametrize('path', [*LEAVES, *OWN_CLASSIFIERS], ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_hooks_of_the_package_are_in_every_config(path):
+    hooks = [hook.type for hook in load(path).custom_hooks]
+    assert hooks[:3] == ['ClassNumCheckHook', 'mmcausal.CheckpointCheckHook', 'mmcausal.ChannelsLastHook']
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: f'{path.parent.name}/{path.stem}')

@@ -77,6 +77,13 @@ def test_method_is_all_that_differs(path):
     assert 'alpha' not in load(path).model.head  # to be chosen on held-out images
 
 
+@pytest.mark.parametrize('path', [path for path in CLASSIFIERS if not path.stem.endswith('r32')], **ids)
+def test_weights_of_your_own_are_one_option(path):
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict({'model.backbone.init_cfg.checkpoint': 'mine.pth'})
+    assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='mine.pth', prefix='backbone')
+
+
 def test_own_folder_trains_and_validates(folder):
     cfg = own_config(folder, CONFIGS / 'own_data' / 'deconfound_r32.py')
     cfg.merge_from_dict({'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1, 'work_dir': str(folder / 'work'),

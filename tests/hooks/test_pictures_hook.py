@@ -99,7 +99,7 @@ def test_pictures_need_a_classifier_and_their_packages():
     hook, data = PicturesHook(), SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
     with pytest.raises(ValueError, match='one TDELinear, but got 0'):
         hook.before_test_epoch(SimpleNamespace(model=torch.nn.Linear(1, 1), test_dataloader=data))
-    with mock.patch('mmcausal.hooks.pictures_hook.is_installed', lambda package: False):
+    with mock.patch('mmcausal.hosts.is_installed', lambda package: False):
         with pytest.raises(ImportError, match='needs torchmetrics and matplotlib'):
             PicturesHook()
     with pytest.raises(ValueError, match='class_counts'):

@@ -1,8 +1,10 @@
 """The report of a work directory, as users write it."""
+import runpy
 import sys
 
+import pytest
 import torch
-from helpers.commands import BASELINE, run
+from helpers.commands import BASELINE, ROOT, run
 
 
 def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
@@ -36,3 +38,18 @@ def test_report_without_a_direction(linear_checkpoint, tmp_path):
     assert 'no head direction' in output
     page = (tmp_path / 'report.html').read_text()
     assert '"train images", "test images", "total effect"]' in page and 'over alpha' not in page
+
+
+@pytest.mark.parametrize('tool', ['report.py', 'pictures.py'])
+def test_missing_package_is_named_before_the_features(tool, linear_checkpoint, tmp_path, monkeypatch):
+    arguments = {'report.py': [linear_checkpoint.parent, '--config', BASELINE, '--checkpoint', linear_checkpoint,
+                               '--out', tmp_path / 'report.html'],
+                 'pictures.py': [BASELINE, linear_checkpoint, '--out-dir', tmp_path]}[tool]
+    folder = ROOT / 'tools' / 'analysis'
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr('mmcausal.hosts.is_installed', lambda package: package != 'torchmetrics')
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments), '--features', str(tmp_path / 'store')])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(folder / tool), run_name='__main__')
+    assert end.value.code == f'{tool} needs torchmetrics. Run: pip install torchmetrics'
+    assert not any(tmp_path.iterdir())

@@ -19,6 +19,7 @@ from arguments import (
 from mmcausal.analysis import build_split, shot_metric
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
+from mmcausal.hosts import require_packages
 from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.visualization import PICTURES, save_figure
 
@@ -42,6 +43,7 @@ def main() -> None:
     from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     use_utf8()
     args = parse_args()
+    require_packages('pictures.py', 'torchmetrics')  # before the features, which take long
     runner, layer = classifier_from(args, 'pictures')
     alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)

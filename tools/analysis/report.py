@@ -33,6 +33,7 @@ from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.evaluation import ShotAccuracy
 from mmcausal.files import write_text
+from mmcausal.hosts import require_packages
 from mmcausal.models import TDELinear
 from mmcausal.models.enable_tde import without_wrappers
 
@@ -103,6 +104,7 @@ def main() -> None:
     from mmcausal.visualization import class_rows, report_page
     use_utf8()
     args = parse_args()
+    require_packages('report.py', 'torchmetrics')  # before the features, which take long
     runner, layer = classifier_from(args, 'report')
     alpha = alpha_to_show(args, layer)
     dataset = build_split(runner.cfg, args.split)
