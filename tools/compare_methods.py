@@ -5,7 +5,9 @@ a classifier with and without TDE, share a training. A second stage starts from 
 trained first. --epochs scales the schedules of first stages; second stages keep their own. Failures are reported at the
 end and do not affect other rows. The name of a run's folder depends on everything that its training depends on, so runs
 with other epochs, data or options never meet. The published accuracy is left out of a row with another schedule,
-number of images per step or setting, be it changed by an option or in the config file.
+number of images per step or setting, be it changed by an option or in the config file. Mixed precision is no other
+setting. 'with another recipe' stands beside a figure whose source has another schedule and network, see
+docs/deviations.md.
 """
 import argparse
 import json
@@ -43,6 +45,8 @@ TESTING = ('model', 'test_dataloader', 'test_evaluator')
 # Parts of a config that leave its setting as it is, if the number of images per step stays too
 NEUTRAL = ('data_root', 'data_prefix', 'num_workers', 'persistent_workers', 'md5', 'val_interval',
            'accumulative_counts')
+# Optimiser wrappers that take the same steps, up to rounding
+SAME_STEPS = ('OptimWrapper', 'AmpOptimWrapper', 'mmcausal.CPUAmpOptimWrapper')
 EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
 
 
@@ -187,11 +191,20 @@ def setting(path: Path, args: argparse.Namespace) -> str:
     cfg = load_config(path, 0, args)
     parts = {key: cfg.get(key) for key in {*TRAINING, *TESTING} - {'load_from', 'randomness'}}
     parts['default_hooks'] = {name: hook for name, hook in cfg.get('default_hooks', {}).items() if name != 'checkpoint'}
+    if cfg.train_cfg:
+        parts['optim_wrapper'] = without_precision(cfg.optim_wrapper)
     if cfg.train_cfg and cfg.model.get('backbone', {}).get('norm_eval'):  # no statistics of the batch of a process
         parts['train_dataloader'] = {**parts['train_dataloader'], 'batch_size': None}
     if cfg.get('load_from'):
         parts['first stage'] = setting(stage_one_of(path, cfg), args)
     return hash_config(parts, ignore=NEUTRAL)[:10]
+
+
+def without_precision(optim_wrapper: Dict[str, Any]) -> Dict[str, Any]:
+    """Return an optimiser wrapper without what decides the precision of its steps alone."""
+    if optim_wrapper.get('type', 'OptimWrapper') not in SAME_STEPS:
+        return optim_wrapper
+    return {key: value for key, value in optim_wrapper.items() if key not in ('type', 'dtype', 'loss_scale')}
 
 
 def keeps_images_per_step(path: Path, args: argparse.Namespace) -> bool:
@@ -223,12 +236,12 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     metrics = [name for name in (*SHOTS, *PRECISIONS) if name in measured]
     lines = ['| config | ' + ' | '.join(metrics) + ' | published |', '|---' * (len(metrics) + 2) + '|']
     for row in rows:
-        cells = []
+        cells, paper = [], ', '.join(str(row[key]) for key in ('published', 'note') if row.get(key))
         for metric in metrics:
             values = [result[metric] for result in row['results'] if metric in result]
             spread = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
             cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
-        lines.append(f'| {markdown_code(row["config"])} | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
+        lines.append(f'| {markdown_code(row["config"])} | ' + ' | '.join(cells) + f' | {paper} |')
     return '\n'.join(lines)
 
 
@@ -241,6 +254,8 @@ def main() -> None:
         with errors_naming(f'{path} must be a config to train and test'):
             load_config(path, args.seeds[0], args)
             row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
+            if row['published'] and 'note' in PUBLISHED[name]:
+                row['note'] = PUBLISHED[name]['note']
         for seed in args.seeds:
             try:
                 row['results'].append(test(path, seed, args))

@@ -1,12 +1,14 @@
 """Table 3 of docs/results.md is that of the result files, and no published figure stands beside another setting."""
 import json
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from helpers.commands import ROOT
 
-PUBLISHED = json.loads((ROOT / 'tools' / 'published.json').read_text())
+TOOL = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
 TABLES = [path for path in sorted((ROOT / 'docs' / 'results').glob('*.json'))
           if any('config' in row for row in json.loads(path.read_text()).get('rows', []))]
 
@@ -22,7 +24,10 @@ def test_table_3_is_that_of_the_result_files():
 @pytest.mark.parametrize('path', TABLES, ids=lambda path: path.stem)
 def test_published_figures_are_beside_their_own_setting(path):
     content = json.loads(path.read_text())
+    args = SimpleNamespace(cfg_options=content.get('options', {}), epochs=None)
     for row in content['rows']:
         if row.get('published') is not None:
             assert content['epochs'] == 'those of the configs'
-            assert row['published'] == PUBLISHED[row['config']]['accuracy']
+            config = ROOT / 'configs' / f'{row["config"]}.py'
+            assert row['published'] == TOOL['published'](config, args)
+            assert row.get('note') == TOOL['PUBLISHED'][row['config']].get('note')

@@ -134,6 +134,10 @@ SIXTEEN = {'train_dataloader.batch_size': 16}
     ('cifar100_lt/deconfound-tde_r32_ir100', {'model.head.num_heads': 1}, None, None),
     ('cifar100_lt/deconfound-tde_r32_ir100', {'optim_wrapper.optimizer.lr': 0.1}, None, None),
     ('cifar100_lt/deconfound-tde_r32_ir100', EIGHT, None, None),
+    ('cifar100_lt/deconfound-tde_r32_ir100', {'optim_wrapper.type': 'mmcausal.CPUAmpOptimWrapper'}, None, 44.1),
+    ('cifar100_lt/deconfound-tde_r32_ir100', {'optim_wrapper.type': 'AmpOptimWrapper'}, None, 44.1),
+    ('cifar100_lt/deconfound-tde_r32_ir100', {'optim_wrapper.type': 'ApexOptimWrapper'}, None, None),
+    ('cifar100_lt/deconfound-tde_r32_ir100', {'optim_wrapper.clip_grad.max_norm': 1.}, None, None),
     ('cifar100_lt/deconfound-tde_r32_ir100', {'default_hooks.checkpoint.interval': 5}, None, 44.1),
     ('cifar100_lt/deconfound-tde_r32_ir100', {'model.backbone.init_cfg.checkpoint': 'weights.pth'}, None, None),
     ('cifar100_lt/deconfound-tde_r32_ir100', {'model.head.alpha': 1.}, None, None),
@@ -179,6 +183,15 @@ def test_published_accuracy_does_not_stand_beside_a_changed_file(tmp_path, chang
     published = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))['published']
     args = SimpleNamespace(cfg_options=options, epochs=None)
     assert published(tmp_path / f'{next(iter(changes))}.py', args) == accuracy
+
+
+def test_figure_of_another_recipe_is_printed_as_one():
+    tool = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
+    rows = [dict(config='a', results=[dict(overall=40., seed=0)], published=42., note='with another recipe'),
+            dict(config='b', results=[dict(overall=40., seed=0)], published=44.1),
+            dict(config='c', results=[dict(overall=40., seed=0)], published=None)]
+    assert [line.split('|')[-2].strip() for line in tool['markdown'](rows).splitlines()[2:]] == [
+        '42.0, with another recipe', '44.1', '']
 
 
 def test_every_published_accuracy_is_shown_in_its_own_setting():
