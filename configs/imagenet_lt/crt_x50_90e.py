@@ -4,4 +4,4 @@ model = dict(type='mmcausal.StageTwoClassifier')
 custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.RestartClassifierHook')]
 train_dataloader = dict(sampler=dict(_delete_=True, type='mmcausal.ClassPowerSampler'))
 train_cfg = dict(max_epochs=10)
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=10, convert_to_iter_based=True)]
+param_scheduler = dict(T_max=10)

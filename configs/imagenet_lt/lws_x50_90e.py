@@ -5,4 +5,4 @@ model = dict(
     head=dict(type='mmcausal.ClassifierHead', classifier=dict(type='mmcausal.LWSLinear')))
 train_dataloader = dict(sampler=dict(_delete_=True, type='mmcausal.ClassPowerSampler'))
 train_cfg = dict(max_epochs=5)
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=5, convert_to_iter_based=True)]
+param_scheduler = dict(T_max=5)

@@ -6,4 +6,4 @@ custom_hooks = [*_base_.custom_hooks, dict(type='mmcausal.ClassMeansHook')]
 train_dataloader = dict(sampler=dict(_delete_=True, type='mmcausal.ClassPowerSampler'))
 optim_wrapper = dict(optimizer=dict(lr=0.02))
 train_cfg = dict(max_epochs=10)
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=10, convert_to_iter_based=True)]
+param_scheduler = dict(T_max=10)
