@@ -16,7 +16,10 @@ METHODS = {'deconfound': 'de-confound', 'deconfound-tde': 'de-confound-TDE'}
 # Files of benchmarks/choose_corrections.py, by classes and imbalance ratio
 HELD_OUT = {(100, 100): 'choose_corrections_deconfound.json', (10, 100): 'choose_corrections_deconfound_cifar10.json',
             (100, 50): 'choose_corrections_deconfound_ir50.json',
-            (10, 50): 'choose_corrections_deconfound_cifar10_ir50.json'}
+            (10, 50): 'choose_corrections_deconfound_cifar10_ir50.json',
+            # Ratio 12, because no image of the rarest class is left with ratio 10
+            (100, 10): 'choose_corrections_deconfound_ir12.json',
+            (10, 10): 'choose_corrections_deconfound_cifar10_ir12.json'}
 
 
 class Training(NamedTuple):
@@ -87,16 +90,15 @@ def alphas(found: Dict[Tuple[int, int], List[Training]]) -> str:
     lines = ["| data | seed | no TDE | paper's alpha | `'auto'` | largest entropy | held-out |",
              '|---|---|---|---|---|---|---|']
     for column in COLUMNS:
-        rows = read(HELD_OUT[column])['rows'] if column in HELD_OUT else []
-        chosen = next((row['chosen']['alpha'] for row in rows if row['method'] == 'TDE' and row['prior'] == 'balanced'),
-                      None)
+        chosen = next(row['chosen']['alpha'] for row in read(HELD_OUT[column])['rows']
+                      if row['method'] == 'TDE' and row['prior'] == 'balanced')
         for training in found[column]:
-            held_out = 'not run' if chosen is None else f'{training.curve[chosen]:.1f} ({chosen:.1f})'
             lines.append(
                 f'| CIFAR-{column[0]}, IR {column[1]} | [{training.seed}](results/{training.name}.json) | '
                 f'{training.accuracy["deconfound"]:.1f} | {training.accuracy["deconfound-tde"]:.1f} | '
                 f'{training.auto[1]:.1f} ({training.auto[0]:.2f}) | '
-                f'{training.curve[training.entropy_alpha]:.1f} ({training.entropy_alpha:.1f}) | {held_out} |')
+                f'{training.curve[training.entropy_alpha]:.1f} ({training.entropy_alpha:.1f}) | '
+                f'{training.curve[chosen]:.1f} ({chosen:.1f}) |')
     return '\n'.join(lines)
 
 
