@@ -149,9 +149,12 @@ class ProposalStore:
         """Add the proposals of the next image.
 
         Raises:
+            ValueError: Features that are not finite in this precision.
             OSError: Too little space. The proposals before stay, and the same call goes on once there is space.
         """
         features = [feature.to(self.dtype) for feature in proposals['features']]
+        if not all(feature.isfinite().all() for feature in features):
+            raise ValueError(f'the features of image {len(self)} are not finite in {self.identity["dtype"]}')
         write_bytes(self._file(len(self)), proposals_as_bytes(Proposals(
             features=features, rois=proposals['rois'], bbox_pred=proposals['bbox_pred'],
             img_meta=proposals['img_meta'])))

@@ -1,6 +1,7 @@
 """Checkpoints that are whole or not there, of which the last one stays until the next one is saved."""
 import contextlib
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
@@ -96,7 +97,8 @@ class CheckpointHook(HostCheckpointHook):
 
 def repair_last_checkpoint(work_dir: Path, filename_tmpl: str) -> None:
     """Set ``last_checkpoint`` to the newest whole checkpoint in a folder if it names none."""
-    checkpoints = [path for path in work_dir.glob(filename_tmpl.format('*')) if zipfile.is_zipfile(path)]
+    pattern = re.sub(r'\{[^}]*\}', '*', filename_tmpl)  # the number may be padded, as in 'epoch_{:03d}.pth'
+    checkpoints = [path for path in work_dir.glob(pattern) if zipfile.is_zipfile(path)]
     if checkpoints and not is_whole(find_latest_checkpoint(str(work_dir))):
         newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns)
         write_bytes(work_dir / 'last_checkpoint', os.fsencode(newest))

@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcausal.checks import check_integer
-from mmcausal.hooks.utils import modules_of_type
+from mmcausal.hooks.utils import check_epochs, modules_of_type
 from mmcausal.models import DeferredReweightingLoss
 from mmcausal.registry import HOOKS
 
@@ -18,7 +18,8 @@ class DeferredReweightingHook(Hook):
         begin: Number of epochs to train without weights.
 
     Raises:
-        ValueError: A negative ``begin``; before training, a model without a ``DeferredReweightingLoss``.
+        ValueError: A negative ``begin``; before training, an ``IterBasedTrainLoop``, or a model without a
+            ``DeferredReweightingLoss``.
     """
 
     def __init__(self, begin: int) -> None:
@@ -26,6 +27,7 @@ class DeferredReweightingHook(Hook):
         self.losses: List[DeferredReweightingLoss] = []
 
     def before_train(self, runner: Runner) -> None:
+        check_epochs(self, runner)
         self.losses = modules_of_type(runner.model, DeferredReweightingLoss)
         if not self.losses:
             raise ValueError('DeferredReweightingHook found no mmcausal.DeferredReweightingLoss to defer')

@@ -155,3 +155,13 @@ def test_a_damaged_identity_is_named(tmp_path, text):
     with pytest.raises(ValueError, match='identity.json is damaged'):
         ProposalStore(tmp_path, dict(checkpoint='abc'), 'float32')
     assert (tmp_path / 'identity.json').read_text() == text
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    features = torch.rand(3, 4)
+    features[1, 2] = 7e4  # float16 ends at 65504
+    store = ProposalStore(tmp_path / 'float16', dict(checkpoint='abc'))
+    store.append(Proposals(features=[torch.rand(3, 4)], rois=None, bbox_pred=None, img_meta={}))
+    with pytest.raises(ValueError, match='the features of image 1 are not finite in float16'):
+        store.append(Proposals(features=[torch.rand(3, 4), features], rois=None, bbox_pred=None, img_meta={}))
+    assert len(store) == 1

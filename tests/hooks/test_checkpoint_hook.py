@@ -151,3 +151,13 @@ def test_configs_use_it_and_keep_the_options_of_the_host(config):
     cfg.merge_from_dict({'default_hooks.checkpoint.interval': 5})
     assert cfg.default_hooks.checkpoint.type == 'mmcausal.CheckpointHook' and cfg.default_hooks.checkpoint.interval == 5
     assert cfg.default_hooks.logger.type == 'LoggerHook'
+
+
+def test_numbers_in_the_names_may_be_padded(tmp_path):
+    runner_of(tmp_path, epochs=2, filename_tmpl='epoch_{:03d}.pth').train()
+    (tmp_path / 'last_checkpoint').unlink()
+    runner = runner_of(tmp_path, filename_tmpl='epoch_{:03d}.pth')
+    runner.call_hook('before_run')
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_002.pth')
+    runner.train()
+    assert checkpoints(tmp_path) == ['epoch_003.pth'] and runner.iter == 3 * len(runner.train_dataloader)

@@ -6,6 +6,7 @@ import torch
 from helpers.class_counts import COUNTS, built
 from helpers.runners import baseline_cfg
 from mmengine.dataset import BaseDataset
+from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Subset
@@ -81,6 +82,29 @@ def test_training_on_members_with_other_counts_uses_their_sum(tmp_path, scope, i
     prior = runner.model.head.loss_module.constants.exp()
     assert prior.tolist() == pytest.approx([count / sum(total) for count in total])
     assert runner.model.head.fc.mean_feature.any()
+
+
+@pytest.mark.parametrize('loss', [
+    dict(type='mmcausal.BalancedSoftmaxLoss'), dict(type='mmcausal.EqualizationLoss'),
+    dict(type='mmcausal.ClassBalancedLoss', loss=dict(type='mmcausal.LDAMLoss'))], ids=lambda loss: loss['type'])
+def test_counts_that_come_after_a_copy_of_the_model(loss):
+    """EMAHook averages a copy from before the training, and its buffers with those of the model."""
+    model = nn.Sequential(nn.Linear(2, 2), MODELS.build(loss))
+    average = ExponentialMovingAverage(model, momentum=0.5)
+    model[1].set_class_counts([7, 2])
+    average.update_parameters(model)
+    average.update_parameters(model)
+    assert not dict(model[1].named_buffers()) and not model[1].state_dict()
+    name, = model[1].constants_by_class
+    assert getattr(model.to('meta')[1], name).is_meta
+
+
+def test_training_with_a_class_prior_and_an_average_of_the_weights(tmp_path):
+    cfg = balanced_cfg(tmp_path, lambda digits: digits)
+    cfg.custom_hooks += [dict(type='EMAHook', momentum=0.1)]
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert len(runner.model.head.loss_module.constants) == 10 and runner.model.head.fc.mean_feature.any()
 
 
 def test_class_without_a_training_image_is_named(tmp_path):

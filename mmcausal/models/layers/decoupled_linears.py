@@ -21,6 +21,11 @@ def check_exponent(exponent: object) -> float:
     return check_number('exponent', exponent, '[0, 1]')
 
 
+def in_full_precision(weight: Tensor) -> Tensor:
+    """Return a weight in at least float32: squared lengths of features are out of the range of float16."""
+    return weight.to(torch.promote_types(weight.dtype, torch.float32))
+
+
 class TauNormLinear(TDELinear):
     r"""Tau-normalised classifier: in evaluation, the class weights are :math:`w_i / \|w_i\|^{\tau}`.
 
@@ -159,6 +164,8 @@ class NCMLinear(TDELinear):
             raise ValueError(f'class means must be finite, but {len(spoilt)} of {self.out_features} classes have '
                              f'features that are nan or infinite, e.g. class {spoilt[0]}')
         self.weight.copy_(self.sums / self.counts[:, None])
+        for total in (self.sums, self.counts):  # another pass starts from nothing
+            total.zero_()
         self.has_means.fill_(True)
         self.misfits = ()
 
@@ -204,7 +211,7 @@ class EuclideanNCMLinear(NCMLinear):
         super().__init__(in_features, out_features, tau, alpha, device, dtype)
 
     def effective_weight(self) -> Tensor:
-        return 2 * self.tau * super().effective_weight()
+        return 2 * self.tau * in_full_precision(super().effective_weight())
 
     def offset(self) -> Tensor:
-        return -self.tau * self.weight.pow(2).sum(1)
+        return -self.tau * in_full_precision(self.weight).pow(2).sum(1)

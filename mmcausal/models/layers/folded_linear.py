@@ -1,7 +1,8 @@
 """Evaluation of a classifier layer with everything that does not depend on the features computed once."""
+import contextlib
 import numbers
 from functools import lru_cache
-from typing import TYPE_CHECKING, Dict, List, NamedTuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,21 @@ if TYPE_CHECKING:
     from mmcausal.models.layers.tde_linear import TDELinear
 
 
+@contextlib.contextmanager
+def evaluating(layer: nn.Module) -> Iterator[None]:
+    """Have a layer, but not the modules in it, in evaluation mode within this context."""
+    training, layer.training = layer.training, False
+    try:
+        yield
+    finally:
+        layer.training = training
+
+
 class FoldedLinear(nn.Module):
     """Evaluation of a trained :class:`TDELinear` as one matrix product of normalised features.
 
     Args:
-        layer: Layer in its state of now; later changes of it do not count.
+        layer: Layer in its state of now, in training or evaluation mode; later changes of it do not count.
 
     Raises:
         ValueError: A head direction that is not finite.
@@ -30,9 +41,10 @@ class FoldedLinear(nn.Module):
     def __init__(self, layer: 'TDELinear') -> None:
         super().__init__()
         self.num_heads, self.normalizer = layer.num_heads, layer.normalizer
-        weight = functional.folded_weight(layer.effective_weight().detach(), layer.mean_feature,
-                                          self._alpha_of_weight(layer), *layer.hyperparameters)
-        offset = layer.offset()
+        with evaluating(layer):  # or a weight or offset of training would be folded
+            weight = functional.folded_weight(layer.effective_weight().detach(), layer.mean_feature,
+                                              self._alpha_of_weight(layer), *layer.hyperparameters)
+            offset = layer.offset()
         bias = weight.new_zeros(len(weight)) if offset is None else offset.detach().to(weight.dtype, copy=True)
         self.register_buffer('weight', weight)
         self.register_buffer('bias', bias)

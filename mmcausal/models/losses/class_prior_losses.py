@@ -21,18 +21,18 @@ class ClassPriorLoss(SampleLoss):
         reduction, loss_weight: As in :class:`SampleLoss`.
 
     Attributes:
-        constants: Buffer (C,), empty until :meth:`set_class_counts`.
+        constants: Tensor (C,), empty until :meth:`set_class_counts`.
 
     Raises:
         ValueError: A class without a training image, or another number of classes than the logits have; labels that
             are not one class per image, such as Mixup's.
         RuntimeError: In the forward pass, without class counts.
     """
-    constants: Tensor
+    constants_by_class = ('constants', )
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.) -> None:
         super().__init__(reduction, loss_weight)
-        self.register_buffer('constants', torch.zeros(0), persistent=False)  # a buffer moves with the model
+        self.constants = torch.zeros(0)
 
     def set_class_counts(self, class_counts: Counts) -> None:
         """Set the training images of each of the C classes."""

@@ -1,4 +1,5 @@
 """Focal loss on a softmax."""
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,5 +37,7 @@ class SoftmaxFocalLoss(SampleLoss):
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         check_labels(self, labels)
         cross_entropy = F.cross_entropy(logits, labels, reduction='none')
-        modulator = (1 - (-cross_entropy).exp())**self.gamma
+        # 0 to a power below 1 has an infinite slope, and a sample that is certain has no loss to multiply it with
+        rest = (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).tiny)  # 1 - p_y
+        modulator = rest**self.gamma
         return (modulator.detach() if self.detach_modulator else modulator) * cross_entropy

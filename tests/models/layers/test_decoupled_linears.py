@@ -157,6 +157,28 @@ def test_class_means_are_those_of_all_processes(monkeypatch):
     torch.testing.assert_close(layer.weight, (x[:3] + x[3:]) / 2)
 
 
+def test_another_pass_starts_from_nothing():
+    layer, labels = NCMLinear(4, 3), torch.arange(6) % 3
+    for x in (torch.randn(6, 4), torch.randn(6, 4)):
+        layer.add_samples(x, labels)
+        layer.set_means()
+        torch.testing.assert_close(layer.weight, (x[:3] + x[3:]) / 2)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_distances_to_long_class_means_in_half_precision(dtype):
+    """tau |m|^2 is out of the range of float16, which ends at 65504."""
+    layer, x = EuclideanNCMLinear(512, 3), 6 * torch.rand(6, 512)
+    layer.add_samples(x, torch.arange(6) % 3)
+    layer.set_means()
+    layer.eval().to(dtype)
+    means = layer.weight.double()
+    distances = (x.to(dtype).double()[:, None] - means).pow(2).sum(-1)
+    expected = 16 * (x.to(dtype).double().pow(2).sum(1, keepdim=True) - distances)
+    assert layer.offset().min() < -65504
+    torch.testing.assert_close(layer(x.to(dtype)).double(), expected, rtol=1e-4, atol=1.)
+
+
 def test_class_means_that_are_not_finite_are_refused():
     layer, x = NCMLinear(4, 3), torch.randn(3, 4)
     x[1, 2] = float('inf')

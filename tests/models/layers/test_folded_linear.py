@@ -74,6 +74,15 @@ def test_folding_changes_nothing(name, alpha):
     torch.testing.assert_close(layer(x), plain(layer, x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize('name', LAYERS)
+def test_folding_in_training_mode_is_of_the_evaluation(name):
+    layer, x = trained(name), torch.randn(7, D)
+    expected = plain(layer, x)
+    folded = layer.train().fold()
+    assert layer.training
+    torch.testing.assert_close(folded.eval()(x), expected, rtol=1e-4, atol=1e-4)
+
+
 def other_weights(layer):
     torch.manual_seed(1)
     return nn.init.normal_(torch.empty_like(layer.weight))
