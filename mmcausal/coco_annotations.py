@@ -1,9 +1,12 @@
 """Annotation files in COCO format: their categories, and the training images of each."""
 import random
 from collections import defaultdict
+from math import inf
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mmengine.fileio import exists, load
+
+from mmcausal.checks import is_number
 
 FIELDS = dict(images=['id'], categories=['id', 'name'], annotations=['image_id', 'category_id'])
 
@@ -51,14 +54,36 @@ def check_entries(content: Any, fields: Mapping[str, Sequence[str]], demand: str
                 raise ValueError(f'{demand} has no {" and ".join(names)} in {key}[{index}], which is {entry!r:.100}')
 
 
+def is_trained(annotation: dict, image: dict) -> bool:
+    """Return whether an annotation of an image is one to train on, by the rules of MMDetection's ``CocoDataset``.
+
+    It is not if it is a crowd or to be ignored, or if its box is smaller than a pixel or outside the image.
+
+    Raises:
+        ValueError: A box that is not four numbers.
+    """
+    area = annotation.get('area', 1)
+    if annotation.get('iscrowd') or annotation.get('ignore') or (is_number(area) and area <= 0):
+        return False
+    box = annotation.get('bbox', (0, 0, 1, 1))
+    if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(map(is_number, box)):
+        raise ValueError(f'bbox must be [x, y, width, height], but got {box!r:.100}')
+    x, y, width, height = box
+    is_inside = (min(x + width, image.get('width') or inf) > max(x, 0)
+                 and min(y + height, image.get('height') or inf) > max(y, 0))
+    return bool(is_inside and width >= 1 and height >= 1)
+
+
 def images_by_category(content: dict) -> Dict[int, Set[int]]:
     """Return the ids of the images that train each category, by category id.
 
-    An image counts if it has an annotation of the category that is no crowd and not to be ignored, as in training.
+    An image of the file counts if it has an annotation of the category that passes :func:`is_trained`.
     """
     images: Dict[int, Set[int]] = defaultdict(set)
+    by_id = {image['id']: image for image in content['images']}
     for annotation in content['annotations']:
-        if not annotation.get('iscrowd') and not annotation.get('ignore'):
+        image = by_id.get(annotation['image_id'])
+        if image is not None and is_trained(annotation, image):
             images[annotation['category_id']].add(annotation['image_id'])
     return {category['id']: images[category['id']] for category in content['categories']}
 

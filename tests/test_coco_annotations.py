@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from mmdet.datasets import CocoDataset
 
 from mmcausal.coco_annotations import (
     check_category_order,
@@ -100,3 +101,29 @@ def test_counts_of_lvis_follow_the_training_part():
     content = dict(CONTENT, categories=[dict(c, image_count=9, frequency='r') for c in CONTENT['categories']])
     for part in split_annotations(content, {9}):
         assert [c['image_count'] for c in part['categories']] == [1, 1, 0]
+
+
+@pytest.mark.parametrize('change, counts', [
+    ({}, True), (dict(bbox=[-5, 3, 6, 1]), True), (dict(bbox=[99, 49, 1, 1], area=0.5), True),
+    (dict(iscrowd=1), False), (dict(ignore=True), False), (dict(area=0), False), (dict(image_id=2), False),
+    (dict(image_id='1'), False), (dict(bbox=[5, 5, 0.5, 9]), False), (dict(bbox=[5, 5, 9, 0]), False),
+    (dict(bbox=[100, 5, 9, 9]), False), (dict(bbox=[-9, 5, 9, 9]), False), (dict(bbox=[5, -9, 9, 9]), False),
+    (dict(bbox=[5, 50, 9, 9]), False)])
+def test_images_count_that_the_host_trains_on(change, counts, tmp_path):
+    annotation = dict(dict(id=1, image_id=1, category_id=3, bbox=[5, 5, 9, 9], area=81, iscrowd=0), **change)
+    content = dict(images=[dict(id=1, file_name='a.jpg', width=100, height=50)], annotations=[annotation],
+                   categories=[dict(id=3, name='cat')])
+    assert image_counts(content) == dict(cat=counts)
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    host = CocoDataset(ann_file=str(tmp_path / 'a.json'), metainfo=dict(classes=('cat', )), data_prefix=dict(img=''),
+                       pipeline=[])
+    labels = [instance for instance in host.get_data_info(0)['instances'] if not instance['ignore_flag']]
+    assert len(labels) == counts
+
+
+@pytest.mark.parametrize('box', [[], [1, 2, 3], '1234', None, [0, 0, 'a', 1]])
+def test_boxes_that_are_none(box):
+    content = dict(images=[dict(id=1)], annotations=[dict(image_id=1, category_id=3, bbox=box)],
+                   categories=[dict(id=3, name='cat')])
+    with pytest.raises(ValueError, match=r'bbox must be \[x, y, width, height\], but got'):
+        image_counts(content)

@@ -37,8 +37,10 @@ TOOLS = Path(__file__).resolve().parent
 PUBLISHED = json.loads((Path(__file__).parent / 'published.json').read_text(encoding='utf-8'))
 # Columns of the table and the metrics behind them: accuracies in percent, average precisions as fractions
 SHOTS = {name: f'shot/{name}' for name in ('many', 'medium', 'few', 'overall')}
-PRECISIONS = {**{f'mask {name}': f'lvis/segm_{name}' for name in ('AP', 'AP50', 'AP75', 'APr', 'APc', 'APf')},
-              'box AP': 'lvis/bbox_AP'}
+PRECISIONS = {'mask AP': ('lvis/segm_AP', 'coco/segm_mAP'), 'mask AP50': ('lvis/segm_AP50', 'coco/segm_mAP_50'),
+              'mask AP75': ('lvis/segm_AP75', 'coco/segm_mAP_75'),
+              **{f'mask {name}': (f'lvis/segm_{name}', f'coco/segm_{name}') for name in ('APr', 'APc', 'APf')},
+              'box AP': ('lvis/bbox_AP', 'coco/bbox_mAP')}
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
             'default_hooks', 'custom_hooks', 'auto_scale_lr', 'randomness', 'load_from')
 TESTING = ('model', 'test_dataloader', 'test_evaluator')
@@ -93,6 +95,8 @@ def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
     """Load a config with the seed, options and number of epochs of this table."""
     cfg = read_config(path, needs=['model'])
     cfg.setdefault('train_cfg', None)
+    if 'max_iters' in (cfg.train_cfg or {}):
+        raise ValueError(f'{path} must train by epochs, but has train_cfg.max_iters={cfg.train_cfg.max_iters}')
     cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
     cfg.randomness = dict(seed=seed)
     if args.epochs and cfg.train_cfg and 'max_epochs' in cfg.train_cfg and not cfg.get('load_from'):
@@ -107,9 +111,22 @@ def _has(cfg: Config, key: str) -> bool:
     return cfg.get(key.split('.')[0], {}) is not None
 
 
-def stage_one_of(path: Path, cfg: Config) -> Path:
-    """Return the config of the first stage."""
-    return path.with_name(f'{Path(cfg.load_from).parent.name}.py')
+def stage_one_of(path: Path, cfg: Config) -> Optional[Path]:
+    """Return the config of the first stage, which has the name of the folder in ``load_from``, if it is beside this."""
+    stage_one = path.with_name(f'{Path(cfg.get("load_from") or "").parent.name}.py')
+    return stage_one if stage_one.is_file() else None
+
+
+def check_config(path: Path, args: argparse.Namespace) -> None:
+    """Raise ``ValueError`` or ``OSError`` unless the config, and that of its first stage, can be trained and tested."""
+    with errors_naming(f'{path} must be a config to train and test'):
+        cfg = load_config(path, args.seeds[0], args)
+        stage_one = stage_one_of(path, cfg)
+        if not cfg.train_cfg and stage_one is None:
+            raise ValueError('it has no train_cfg, and beside it is no config of a first stage for '
+                             f'load_from={cfg.get("load_from")!r}')
+    if stage_one is not None:
+        check_config(stage_one, args)
 
 
 def signature(cfg: Config) -> str:
@@ -130,6 +147,7 @@ def training_name(path: Path) -> str:
 
 def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: argparse.Namespace) -> None:
     """Run a tool on a config and log its output in ``work_dir``."""
+    work_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, TOOLS / f'{script}.py', config, *arguments, '--work-dir', work_dir]
     if args.launcher == 'slurm':
         command = ['srun', '-p', args.partition, f'--job-name={work_dir.name}', '--gres=gpu:1', *command]
@@ -142,8 +160,9 @@ def run(script: str, config: Path, arguments: List[Any], work_dir: Path, args: a
 def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     """Train and return the checkpoint to test: of the config's own training, or of its first stage if it has none."""
     cfg = load_config(path, seed, args)
-    if cfg.get('load_from'):
-        cfg.load_from = str(train(stage_one_of(path, cfg), seed, args))
+    stage_one = stage_one_of(path, cfg)
+    if stage_one is not None:
+        cfg.load_from = str(train(stage_one, seed, args))
     if not cfg.train_cfg:
         return Path(cfg.load_from)
     work_dir = args.work_dir / f'{training_name(path)}_{seed}_{signature(cfg)}'
@@ -175,15 +194,23 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
         cfg.load_from = None
         config = out.with_suffix('.py')
         write_text(config, cfg.pretty_text)
-        partial = out.with_suffix('.partial.json')
-        run('test', config, [checkpoint, '--out', partial, '--out-item', 'metrics'], checkpoint.parent, args)
-        partial.replace(out)
+        run('test', config, [checkpoint], out.with_suffix(''), args)
+        write_text(out, logged_metrics(out.with_suffix('')))
     metrics = json.loads(out.read_text(encoding='utf-8'))
     starts = checkpoint.parent / 'starts.json'
     accuracies = {name: metrics[key] for name, key in SHOTS.items() if key in metrics}
-    precisions = {name: 100 * metrics[key] for name, key in PRECISIONS.items() if metrics.get(key, -1) >= 0}
+    precisions = {name: 100 * metrics[key] for name, keys in PRECISIONS.items() for key in keys
+                  if metrics.get(key, -1) >= 0}
     return dict(accuracies, **precisions, seed=seed, run=checkpoint.parent.name,
                 trained=json.loads(starts.read_text(encoding='utf-8')) if starts.exists() else None)
+
+
+def logged_metrics(work_dir: Path) -> str:
+    """Return the metrics of the last test in a folder, in JSON, as the ``LoggerHook`` of both hosts writes them."""
+    logs = sorted(work_dir.glob('*/*.json'), key=lambda log: log.stat().st_mtime_ns)
+    if not logs:
+        sys.exit(f'the test in {work_dir} wrote no metrics: default_hooks must have a LoggerHook')
+    return logs[-1].read_text(encoding='utf-8')
 
 
 def setting(path: Path, args: argparse.Namespace) -> str:
@@ -195,8 +222,9 @@ def setting(path: Path, args: argparse.Namespace) -> str:
         parts['optim_wrapper'] = without_precision(cfg.optim_wrapper)
     if cfg.train_cfg and cfg.model.get('backbone', {}).get('norm_eval'):  # no statistics of the batch of a process
         parts['train_dataloader'] = {**parts['train_dataloader'], 'batch_size': None}
+    stage_one = stage_one_of(path, cfg)
     if cfg.get('load_from'):
-        parts['first stage'] = setting(stage_one_of(path, cfg), args)
+        parts['first stage'] = cfg.load_from if stage_one is None else setting(stage_one, args)
     return hash_config(parts, ignore=NEUTRAL)[:10]
 
 
@@ -210,7 +238,8 @@ def without_precision(optim_wrapper: Dict[str, Any]) -> Dict[str, Any]:
 def keeps_images_per_step(path: Path, args: argparse.Namespace) -> bool:
     """Return whether this table trains a config, and its first stage, with the images per step that they are for."""
     cfg = load_config(path, 0, args)
-    if cfg.get('load_from') and not keeps_images_per_step(stage_one_of(path, cfg), args):
+    stage_one = stage_one_of(path, cfg)
+    if stage_one is not None and not keeps_images_per_step(stage_one, args):
         return False
     if not cfg.train_cfg or 'max_epochs' not in cfg.train_cfg:
         return True
@@ -249,21 +278,21 @@ def main() -> None:
     use_utf8()
     args = parse_args()
     rows, failures = [], []
-    for path in args.configs:
+    for path in args.configs:  # all of them before the first training
+        check_config(path, args)
         name = f'{path.parent.name}/{path.stem}'
-        with errors_naming(f'{path} must be a config to train and test'):
-            load_config(path, args.seeds[0], args)
-            row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
-            if row['published'] and 'note' in PUBLISHED[name]:
-                row['note'] = PUBLISHED[name]['note']
+        row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
+        if row['published'] and 'note' in PUBLISHED[name]:
+            row['note'] = PUBLISHED[name]['note']
+        rows.append(row)
+    for path, row in zip(args.configs, rows):
         for seed in args.seeds:
             try:
                 row['results'].append(test(path, seed, args))
-            except SystemExit as failure:  # other rows need not wait for this one
+            except (SystemExit, OSError, ValueError) as failure:  # other rows need not wait for this one
                 failures.append(str(failure))
                 print(failure, flush=True)
-        rows.append(row)
-        print(markdown(rows[-1:]).splitlines()[-1], flush=True)
+        print(markdown([row]).splitlines()[-1], flush=True)
     table = markdown(rows)
     print(f'\nResults in percent, {len(args.seeds)} seeds\n\n{table}')
     if args.out:

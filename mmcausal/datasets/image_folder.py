@@ -153,6 +153,8 @@ class ImageFolder(CheckedImages):
                                  f'these are empty: {", ".join(sorted(empty))}')
             return samples
         samples, _ = self._samples(root, folders)
+        if not samples:
+            raise ValueError(f'{root} must have images ({", ".join(self.extensions)}), but its class folders have none')
         lacking = sorted(set(range(len(self.CLASSES))) - {label for _, label in samples})
         if lacking:
             MMLogger.get_current_instance().warning(

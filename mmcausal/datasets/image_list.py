@@ -65,9 +65,17 @@ def _checked_lists(ann_file: str, train_ann_file: Union[str, Sequence[str], None
 class CheckedImages(CountedMixin, CustomDataset):
     """Same as MMPretrain's ``CustomDataset``, except that an error while loading an image names the image.
 
+    A file of class names may begin with the byte order mark that Windows writes.
+
     Raises:
         ValueError: A failure of the pipeline. The error names the file.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        classes = kwargs.get('classes')
+        if isinstance(classes, str):  # the host would keep a byte order mark in the first name
+            kwargs['classes'] = list_from_file(os.path.expanduser(classes), encoding='utf-8-sig')
+        super().__init__(**kwargs)
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Same as the host's, except that an error names the image."""
@@ -123,10 +131,7 @@ class ImageList(CheckedImages):
         if not (md5 is None or isinstance(md5, str) and re.fullmatch('[0-9a-f]{32}', md5)):
             raise ValueError(f'md5 must be a sum of 32 hexadecimal digits, but got {md5!r}')
         self.md5 = md5
-        classes = kwargs.get('classes')
-        if isinstance(classes, str):  # the host would keep a byte order mark in the first name
-            kwargs['classes'] = list_from_file(os.path.expanduser(classes), encoding='utf-8-sig')
-        if classes is None and 'classes' not in self.METAINFO:
+        if kwargs.get('classes') is None and 'classes' not in self.METAINFO:
             metainfo = {'classes': tuple(map(str, range(num_classes))), **(metainfo or {})}
         super().__init__(ann_file=ann_file, metainfo=metainfo, **kwargs)
 

@@ -102,7 +102,7 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
     Args:
         *args: Arguments of the host's metric.
         train_ann_file: Annotation file in COCO format in which to count the training images of each category: those
-            with an annotation that is no crowd.
+            with an annotation to train on, see :func:`mmcausal.coco_annotations.is_trained`.
         class_counts: The counts themselves, in the order of the dataset's classes or by class name. By default
             ``metainfo['class_counts']`` of the dataset.
         rare: Categories with at most so many training images are rare, as are those with none.

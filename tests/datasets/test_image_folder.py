@@ -144,3 +144,14 @@ def test_number_of_held_out_images():
     assert images_to_hold_out([10, 0, 4], 'abc', 0, 0.5) == 2
     with pytest.raises(ValueError, match="'c', has 1 images and can spare 0"):
         images_to_hold_out([10, 0, 1], 'abc', 1, 0.)
+
+
+def test_names_of_a_file_from_windows(root, tmp_path):
+    (tmp_path / 'names.txt').write_bytes(('\ufeff' + '\r\n'.join(CLASSES)).encode())
+    assert build(root, classes=str(tmp_path / 'names.txt')).metainfo['classes'] == CLASSES
+
+
+@pytest.mark.parametrize('how', [{}, dict(val_per_class=1)])
+def test_folders_without_any_known_image_are_refused(root, how):
+    with pytest.raises(ValueError, match=r'train must have images \(\.avif\), but its class folders have none'):
+        build(root, classes=CLASSES, extensions=('.avif', ), **how)

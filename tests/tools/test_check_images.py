@@ -39,16 +39,22 @@ def test_missing_empty_and_cut_images_are_named(check_images, tmp_path):
     Image.new('RGB', (90, 90), 'red').save(tmp_path / 'other/whole.JPEG')
     whole = (tmp_path / 'other/whole.JPEG').read_bytes()
     (tmp_path / 'other/trailer.JPEG').write_bytes(whole + b'camera')
+    (tmp_path / 'other/film.JPEG').write_bytes(whole + bytes(50_000))
+    thumbnail = b'\xff\xe1' + (2 + len(whole)).to_bytes(2, 'big') + whole  # as in EXIF
+    (tmp_path / 'other/film2.JPEG').write_bytes(whole[:2] + thumbnail + whole[2:] + bytes(50_000))
     (tmp_path / 'other/cut.JPEG').write_bytes(whole[:len(whole) // 2])
+    (tmp_path / 'other/cut2.JPEG').write_bytes(whole[:2] + thumbnail + whole[2:len(whole) - 20] + bytes(50_000))
     (tmp_path / 'other/empty.JPEG').write_bytes(b'')
     (tmp_path / 'other/page.JPEG').write_text('<html>404: not found</html>' * 9)
     with open(tmp_path / 'ImageNet_LT_val.txt', 'a') as file:
-        file.write(''.join(f'other/{name}.JPEG 7\n' for name in ('whole', 'trailer', 'cut', 'empty', 'gone', 'page')))
+        file.write(''.join(f'other/{name}.JPEG 7\n' for name in (
+            'whole', 'trailer', 'film', 'film2', 'cut', 'cut2', 'empty', 'gone', 'page')))
     status, output = check_images()
-    assert status == 1 and '\n  4 unreadable' in output and output.count('\n  0 unreadable') == 2
+    assert status == 1 and '\n  5 unreadable' in output and output.count('\n  0 unreadable') == 2
     unreadable = (tmp_path / 'unreadable.txt').read_text().splitlines()
-    assert unreadable == [f'{tmp_path}/other/{name}.JPEG' for name in ('cut', 'empty', 'gone', 'page')]
-    for path, fault in zip(unreadable, ('truncated', 'empty', 'No such file', 'not an image that OpenCV can read')):
+    assert unreadable == [f'{tmp_path}/other/{name}.JPEG' for name in ('cut', 'cut2', 'empty', 'gone', 'page')]
+    for path, fault in zip(unreadable, ('truncated', 'truncated', 'empty', 'No such file',
+                                       'not an image that OpenCV can read')):
         assert f'{path}: {fault}' in output
 
 

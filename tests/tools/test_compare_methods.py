@@ -44,10 +44,9 @@ def table(tmp_path, monkeypatch):
             Runner.from_cfg(cfg).train()
         else:
             cfg.load_from = str(arguments[0])
-            metrics = Runner.from_cfg(cfg).test()
-            Path(arguments[2]).write_text(json.dumps(metrics))
+            Runner.from_cfg(cfg).test()
 
-    tool['train'].__globals__['run'] = run
+    own, tool['train'].__globals__['run'] = tool['run'], run
 
     def call(*arguments):
         runs.clear()
@@ -55,7 +54,11 @@ def table(tmp_path, monkeypatch):
         tool['main']()
         return list(runs)
 
-    return SimpleNamespace(call=call, folder=tmp_path, tool=tool)
+    def by_processes(*arguments):
+        tool['train'].__globals__['run'] = own
+        call(*arguments)
+
+    return SimpleNamespace(call=call, by_processes=by_processes, folder=tmp_path, tool=tool)
 
 
 def test_rows_of_one_protocol(table):
@@ -89,8 +92,9 @@ def test_detectors_have_precisions_and_share_a_training(table, shapes):
         cfg.model.roi_head.classifier.alpha = alpha
         cfg.dump(table.folder / f'{name}.py')
     out = table.folder / 'detectors.json'
-    runs = table.call(*(table.folder / f'cascade_{name}_r18.py' for name in ('deconfound', 'tde')), '--out', out)
-    assert [script for script, _ in runs] == ['train', 'test', 'test']
+    table.by_processes(*(table.folder / f'cascade_{name}_r18.py' for name in ('deconfound', 'tde')), '--out', out)
+    assert len(list((table.folder / 'runs').glob('*/train.log'))) == 1
+    assert len(list((table.folder / 'runs').glob('*/test_*/test.log'))) == 2
     header = out.with_suffix('.md').read_text().splitlines()[0]
     assert header.startswith('| config | mask AP | mask AP50 |') and header.endswith('| box AP | published |')
     for row in json.loads(out.read_text())['rows']:
@@ -109,6 +113,35 @@ def test_epochs_of_a_schedule_are_scaled(table):
     assert table.tool['load_config'](progressive, 0, args).train_dataloader.sampler.max_epochs == 30
     stage_two = table.tool['load_config'](ROOT / 'configs' / 'cifar100_lt' / 'crt_r32_ir100.py', 0, args)
     assert stage_two.train_cfg.max_epochs == 10
+
+
+def test_a_classifier_by_processes(table):
+    out = table.folder / 'digits.json'
+    table.by_processes(table.folder / 'linear.py', '--epochs', 1, '--out', out)
+    row, = json.loads(out.read_text())['rows']
+    assert row['results'][0].keys() >= {'many', 'medium', 'few', 'overall', 'seed', 'run', 'trained'}
+
+
+def test_configs_are_read_before_the_first_training(table):
+    broken = {'no-base': "_base_ = 'nowhere.py'\n", 'by-iterations': BASE + "train_cfg = dict(_delete_=True, type="
+              "'IterBasedTrainLoop', max_iters=4)\n", 'without-first-stage': BASE + CONFIGS['tau-norm'].replace(
+                  'work_dirs/linear/', 'work_dirs/elsewhere/')}
+    words = ['no-base.py must be a config', 'by-iterations.py must train by epochs, but has train_cfg.max_iters=4',
+             "is no config of a first stage for load_from='work_dirs/elsewhere/epoch_60.pth'"]
+    for (name, text), part in zip(broken.items(), words):
+        (table.folder / f'{name}.py').write_text(text)
+        with pytest.raises(ValueError, match=part):
+            table.call(table.folder / 'linear.py', table.folder / f'{name}.py', '--epochs', 1)
+        assert not list((table.folder / 'runs').glob('*'))
+
+
+def test_a_row_that_fails_leaves_the_others(table):
+    (table.folder / 'damaged.py').write_text(BASE + "load_from = 'damaged.pth'\n")
+    out = table.folder / 'table.json'
+    with pytest.raises(SystemExit):
+        table.by_processes(table.folder / 'damaged.py', table.folder / 'linear.py', '--epochs', 1, '--out', out)
+    content = json.loads(out.read_text())
+    assert [len(row['results']) for row in content['rows']] == [0, 1] and len(content['failures']) == 1
 
 
 @pytest.mark.parametrize('arguments, words', [

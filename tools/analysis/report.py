@@ -123,7 +123,7 @@ def main() -> None:
         title=Path(args.config).stem,
         summary=f'{len(store.labels)} images of the {args.split} split, checkpoint {Path(args.checkpoint).name}.',
         config_name=Path(args.config).name,
-        config=read_config(args.config).pretty_text,
+        config=read_config(args.config, args.cfg_options).pretty_text,
         accuracies={name: by_alpha[value] for name, value in names.items()},
         figures=figures,
         rows=class_rows(dataset.metainfo.get('classes') or range(len(metric.counts())), metric.counts(),

@@ -31,8 +31,8 @@ from mmcausal.files import check_output, write_text
 from mmcausal.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
-# Compressed data cannot hold the end-of-image marker, but some cameras write a little after it.
-JPEG_START, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xd9', 1024
+# Compressed data cannot hold the end-of-image marker. Some cameras write a little after it, some phones a film.
+JPEG_START, JPEG_SCAN, JPEG_END, JPEG_TAIL = b'\xff\xd8', b'\xff\xda', b'\xff\xd9', 1024
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,8 +92,16 @@ def describe(dataset: CheckedImages) -> str:
     return ', '.join(parts)
 
 
+def has_end(jpeg: bytes) -> bool:
+    """Return whether a JPEG has an end-of-image marker after its segments, which may hold a whole thumbnail."""
+    position = len(JPEG_START)
+    while jpeg[position:position + 1] == JPEG_SCAN[:1] and jpeg[position:position + 2] != JPEG_SCAN:
+        position += 2 + int.from_bytes(jpeg[position + 2:position + 4], 'big')
+    return jpeg[position:position + 2] == JPEG_SCAN and JPEG_END in jpeg[position:]
+
+
 def find_fault(path: str) -> Optional[str]:
-    """Return the reason why the image cannot be read, judged by its first and last bytes, or ``None``."""
+    """Return the reason why the image cannot be read, judged by its first bytes and a JPEG's end, or ``None``."""
     try:
         with open(path, 'rb') as file:
             start = file.read(len(JPEG_START))
@@ -104,7 +112,7 @@ def find_fault(path: str) -> Optional[str]:
         return error.strerror
     if size == 0:
         return 'empty'
-    if start == JPEG_START and JPEG_END not in tail:
+    if start == JPEG_START and JPEG_END not in tail and not has_end(Path(path).read_bytes()):
         return 'truncated: a JPEG without its end-of-image marker'
     if not cv2.haveImageReader(path):
         return 'not an image that OpenCV can read, by its first bytes'
