@@ -85,12 +85,12 @@ def number_argument(interval: str) -> Callable[[str], float]:
 
 
 def file_argument(text: str) -> str:
-    """Check that a local file exists; URLs and ``mmdet::`` names are left to the host.
+    """Check that a local file exists; URLs are left to the host.
 
     Raises:
         argparse.ArgumentTypeError: No such file.
     """
-    if '://' not in text and '::' not in text and not Path(text).is_file():
+    if '://' not in text and not Path(text).is_file():
         raise argparse.ArgumentTypeError(f'no such file: {text}')
     return text
 

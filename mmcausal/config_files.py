@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Union
 
 from mmcausal.checks import check_integer, did_you_mean
+from mmcausal.hosts import BUILT_ON_MMCV
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,6 +40,20 @@ def read_config(path: Union[str, Path], options: Optional[dict] = None, needs: S
         if not isinstance(value, dict) and not (value and name.endswith('_evaluator')):
             raise ValueError(f'{path} must have {name}=dict(...), but has {value!r}')
     return cfg
+
+
+def scope_of(cfg: 'Config') -> str:
+    """Return the package of the components that a config names without one: its ``default_scope``, or the model's.
+
+    Configs in Python style have classes instead of names, or in dumped ones the paths of classes, and no scope.
+    """
+    from mmengine.utils import get_object_from_string
+    if cfg.get('default_scope'):
+        return str(cfg.default_scope)
+    kind = (cfg.get('model') or {}).get('type')
+    kind = get_object_from_string(kind) if isinstance(kind, str) and '.' in kind else kind
+    packages = [each.__module__.partition('.')[0] for each in getattr(kind, '__mro__', ())]
+    return next((package for package in packages if package in BUILT_ON_MMCV), 'mmengine')
 
 
 @contextlib.contextmanager

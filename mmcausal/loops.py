@@ -1,6 +1,7 @@
 """Training loop that optimises nothing."""
 from typing import Union
 
+from mmengine.hooks import EMAHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
@@ -22,7 +23,8 @@ class ClassMeansLoop(EpochBasedTrainLoop):
         **kwargs: ``val_begin``, ``val_interval`` and ``dynamic_intervals`` of MMEngine's ``EpochBasedTrainLoop``.
 
     Raises:
-        ValueError: Another classifier or layer, or a class without an image.
+        ValueError: Another classifier or layer, a class without an image, or an ``EMAHook``, which would average the
+            means with the weights before.
     """
 
     def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict], **kwargs: Union[int, list, None]) -> None:
@@ -31,6 +33,10 @@ class ClassMeansLoop(EpochBasedTrainLoop):
         if not isinstance(self.model, StageTwoClassifier) or not isinstance(self.model.head.fc, NCMLinear):
             raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc of a StageTwoClassifier, but got a '
                              f'{type(self.model.head.fc).__name__} of a {type(self.model).__name__}')
+
+        if any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            raise ValueError('ClassMeansLoop must run without EMAHook, which would average the class means with the '
+                             'weights before them: leave it out of custom_hooks')
 
     def run_epoch(self) -> None:
         """Find the centre if the head has one, then the means."""

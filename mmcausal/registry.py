@@ -34,7 +34,8 @@ class Registry(MMEngineRegistry):
             load_module(name)  # raises the ImportError of its host
             raise KeyError(f'mmcausal.{name} is not in the {self.name} registry')
         component = super().get(key)
-        if component is None and nearest_name(name):
+        # 'models.X' is half of a path to a class, as MMEngine writes it for configs with classes: the host follows it
+        if component is None and scope in (None, self.scope) and nearest_name(name):
             raise KeyError(f'mmcausal has no component {name!r}{nearest_name(name)}')
         return component
 

@@ -37,6 +37,16 @@ def from_package(package, name):
     return getattr(package, name)
 
 
+def test_paths_of_classes_are_found():
+    """MMEngine dumps a config with classes, in Python style, with their paths."""
+    from mmengine.registry import MODELS as ROOT_MODELS
+
+    from mmcausal.models import DeconfoundHead, SmallConvNet
+    for kind in (SmallConvNet, DeconfoundHead):
+        for path in (f'mmcausal.models.{kind.__name__}', f'{kind.__module__}.{kind.__name__}'):
+            assert ROOT_MODELS.get(path) is kind
+
+
 def test_unknown_names_suggest_the_nearest():
     with pytest.raises(AttributeError, match="module 'mmcausal' has no attribute 'DeconfoundHed'; did you mean "
                        "'DeconfoundHead'"):

@@ -36,6 +36,11 @@ def test_nearest_class_mean(stage_one, tmp_path):
     loaded = MODELS.build(cfg.model)
     loaded.load_state_dict(torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict'])
     torch.testing.assert_close(loaded.eval().head.fc(x), layer(x))
+    cfg.custom_hooks = [dict(type='EMAHook')]
+    cfg.experiment_name += '_ema'
+    with pytest.raises(ValueError, match='must run without EMAHook, which would average the class means'):
+        Runner.from_cfg(cfg).train()
+    cfg.custom_hooks = []
     with pytest.raises(ValueError, match='ClassMeansLoop needs an NCMLinear'):
         cfg.model.head.update(head_of('LWSLinear'))
         cfg.experiment_name += '_lws'

@@ -19,7 +19,7 @@ import mmcausal
 from mmcausal.checkpoint_files import safe_checkpoints
 from mmcausal.checks import did_you_mean
 from mmcausal.commands import add_options_argument, error_text
-from mmcausal.config_files import read_config
+from mmcausal.config_files import read_config, scope_of
 from mmcausal.encoding import use_utf8
 from mmcausal.processes import process_group
 
@@ -100,7 +100,7 @@ def _run_host_script(name: str) -> None:
     cfg = read_config(config, options(sys.argv[1:]), needs=['model'])
     if name == 'train.py':
         check_optimizer(cfg)
-    script = host_script(config, cfg.get('default_scope', 'mmengine'), name)
+    script = host_script(config, scope_of(cfg), name)
     with contextlib.ExitStack() as stack:
         if not torch.cuda.is_available() and is_rank():
             stack.enter_context(process_group())

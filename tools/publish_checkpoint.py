@@ -7,7 +7,7 @@ import argparse
 import hashlib
 import io
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict
 
 import torch
 from torch import Tensor
@@ -49,7 +49,10 @@ def main() -> None:
     use_utf8()
     args = parse_args()
     checkpoint = read_checkpoint(str(args.checkpoint))
-    published = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))
+    published: Dict[str, Any] = dict(state_dict=halve(checkpoint.get('state_dict', checkpoint)))
+    dataset_meta = checkpoint.get('meta', {}).get('dataset_meta')
+    if dataset_meta:  # else the hosts' inferencers would name the classes of COCO or ImageNet
+        published['meta'] = dict(dataset_meta=dataset_meta)
     buffer = io.BytesIO()
     torch.save(published, buffer)
     content = buffer.getvalue()

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmcausal.config_files import read_config
+from mmcausal.config_files import read_config, scope_of
 from mmcausal.files import check_output, write_text
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.models.layers import Alpha, DetectionDeconfoundLinear, check_alpha
@@ -69,7 +69,7 @@ def check_config_name(out: Union[str, Path]) -> Path:
 
 def configured_alphas(cfg: Config, classifier: str = 'head.fc') -> List[Alpha]:
     """Build the model of a config, and return the alphas with which its classifiers infer: one, or one per stage."""
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    init_default_scope(scope_of(cfg))
     return alphas_in(MODELS.build(cfg.model), classifier)
 
 

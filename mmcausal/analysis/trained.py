@@ -1,7 +1,7 @@
 """Trained models and their data, for analysis after training."""
 import warnings
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -144,9 +144,23 @@ def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
 def identity_of(cfg: Config, split: str, checkpoint: str, dataset: BaseDataset) -> Identity:
     """Return hashes of everything that features depend on; alpha is not part of it."""
     parts = dict(model=cfg.model, data_preprocessor=cfg.get('data_preprocessor'),
-                 pipeline=cfg[f'{split}_dataloader'].dataset.get('pipeline'))
+                 pipeline=pipelines_in(cfg[f'{split}_dataloader'].dataset))
     hashes = {name: hash_config(part, ignore=('alpha', 'exempt_background')) for name, part in parts.items()}
-    return dict(hashes, dataset=hash_dataset(dataset), checkpoint=hash_file(checkpoint))
+    weights = checkpoint if '://' in checkpoint else hash_file(checkpoint)
+    return dict(hashes, dataset=hash_dataset(dataset), checkpoint=weights)
+
+
+def pipelines_in(dataset: Union[dict, list]) -> Union[list, dict]:
+    """Return the pipeline of a dataset's config, or the list of all pipelines of a wrapper and the datasets in it."""
+    parts = [dataset]
+    found = []
+    for part in parts:  # grows
+        if isinstance(part, dict):
+            found += [part['pipeline']] if part.get('pipeline') is not None else []
+            parts += [value for key, value in part.items() if key != 'pipeline']
+        elif isinstance(part, (list, tuple)):
+            parts += part
+    return found[0] if len(found) == 1 else found
 
 
 def features_folder(config: str, split: str, dtype: str, identity: Identity) -> Path:
@@ -165,13 +179,19 @@ def remaining_batches(runner: Runner, split: str, dataset: BaseDataset, num_done
         num_done: Number of images to skip.
         **changes: Changes to the dataloader, such as ``batch_size``.
     """
+    loader = {key: value for key, value in runner.cfg[f'{split}_dataloader'].items()
+              if key not in ('drop_last', 'num_batch_per_epoch')}  # all images count
     rest = Subset(dataset, range(num_done, len(dataset)))
     sampler = dict(type='DefaultSampler', shuffle=False)
-    return runner.build_dataloader(dict(runner.cfg[f'{split}_dataloader'], dataset=rest, sampler=sampler, **changes))
+    return runner.build_dataloader(dict(loader, dataset=rest, sampler=sampler, **changes))
 
 
 def complete_features(store: FeatureStore, runner: Runner, layer: nn.Module, split: str, dataset: BaseDataset) -> None:
-    """Compute the features that the store lacks, with a progress bar."""
+    """Compute the features that the store lacks, with a progress bar.
+
+    Raises:
+        ValueError: A dataloader that leaves images out.
+    """
     if store.is_complete:
         return
     print(f'Features of {len(dataset) - store.num_done} images to {store.folder}', flush=True)
@@ -181,6 +201,9 @@ def complete_features(store: FeatureStore, runner: Runner, layer: nn.Module, spl
         store.append(features, labels)
         progress.update(len(labels))
     print()
+    if not store.is_complete:
+        raise ValueError(f'the {split}_dataloader must yield all {len(dataset)} images, but stopped after '
+                         f'{store.num_done}')
 
 
 def shot_metric(runner: Runner, split: str, dataset: BaseDataset) -> ShotAccuracy:

@@ -144,6 +144,15 @@ def drawn_class_counts(dataset: Wrapper) -> List[int]:
     return np.bincount(checked_labels(labels, len(classes)), minlength=len(classes)).tolist()
 
 
+def image_class_counts(dataset: Wrapper) -> List[int]:
+    """Count the images of each class (C,) once each, whatever repeats them; errors as :func:`drawn_class_counts`."""
+    classes_of(dataset)  # refuses members of other classes
+    single = without_repeats(dataset)
+    if isinstance(single, ConcatDataset):
+        return [sum(counts) for counts in zip(*map(image_class_counts, single.datasets))]
+    return drawn_class_counts(single)
+
+
 def checked_labels(labels: Sequence[int], num_classes: int) -> np.ndarray:
     """Return labels (N,) as an array; raise ``ValueError`` for one outside [0, num_classes)."""
     array = np.asarray(labels, dtype=np.int64)

@@ -20,7 +20,7 @@ from mmcausal.checkpoints import (
     summary,
     weights_of,
 )
-from mmcausal.datasets.class_counts import member_classes
+from mmcausal.datasets.class_counts import TrainingCounts, member_classes
 from mmcausal.hooks.utils import is_sharded, modules_of_type, unwrap
 from mmcausal.models.layers import TDELinear
 from mmcausal.registry import HOOKS
@@ -70,7 +70,11 @@ class CheckpointCheckHook(Hook):
         if not is_sharded(runner.model):  # shapes of shards tell nothing
             self._compare_weights(runner, checkpoint)
         self._source = 'the checkpoint'
-        self._classes = _common_names((checkpoint.get('meta') or {}).get('dataset_meta') or {})
+        meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        self._classes = _common_names(meta)
+        own = getattr(runner.train_dataloader.dataset, 'metainfo', {}) if getattr(runner, '_resume', False) else {}
+        if isinstance(own, dict) and isinstance(own.get('class_counts'), TrainingCounts) and 'class_counts' in meta:
+            meta['class_counts'] = TrainingCounts(meta['class_counts'])  # MMEngine compares the pickles
 
     def _compare_weights(self, runner: Runner, checkpoint: dict) -> None:
         own, saved = class_weights(runner, checkpoint)

@@ -1,12 +1,12 @@
 """Training images of each class, for every module that needs them."""
-from typing import List, Sequence
+from typing import Callable, List, Sequence
 
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcausal.class_prior import TakesClassCounts
-from mmcausal.datasets.class_counts import UncountableError, classes_of, drawn_class_counts, without_repeats
+from mmcausal.datasets.class_counts import UncountableError, classes_of, drawn_class_counts, image_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.registry import HOOKS
 
@@ -15,7 +15,7 @@ def give_class_counts(modules: Sequence[TakesClassCounts], dataset: BaseDataset)
     """Count the images that a training on ``dataset`` draws, and call ``set_class_counts`` of modules with the result.
 
     See :func:`mmcausal.datasets.class_counts.drawn_class_counts`. For a module with ``counts_repeats = False``, an
-    image that ``ClassBalancedDataset`` repeats counts once. Data without labels to count may have the counts in
+    image that a wrapper repeats counts once. Data without labels to count may have the counts in
     ``metainfo['class_counts']``.
 
     Raises:
@@ -25,7 +25,7 @@ def give_class_counts(modules: Sequence[TakesClassCounts], dataset: BaseDataset)
     for of_draws in (True, False):
         takers = [module for module in modules if getattr(module, 'counts_repeats', True) == of_draws]
         if takers:
-            set_counts(takers, _counts(dataset if of_draws else without_repeats(dataset)), dataset)
+            set_counts(takers, _counts(dataset, drawn_class_counts if of_draws else image_class_counts), dataset)
 
 
 def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: BaseDataset) -> None:
@@ -42,9 +42,9 @@ def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: 
                              f'{error}. Without a training image: {", ".join(empty)}') from error
 
 
-def _counts(dataset: BaseDataset) -> List[int]:
+def _counts(dataset: BaseDataset, count: Callable[[BaseDataset], List[int]]) -> List[int]:
     try:
-        return drawn_class_counts(dataset)
+        return count(dataset)
     except UncountableError:
         return _meta_counts(dataset)
 

@@ -134,7 +134,7 @@ class HeadDirectionHook(CheckpointCheckHook):
 
     def after_train(self, runner: Runner) -> None:
         for layer in self.layers:
-            if not layer.num_updates:
+            if not layer.num_updates and not isinstance(layer, NCMLinear):
                 runner.logger.warning(f'The head direction was never updated: {layer.without_samples}')
             if layer.num_skipped:
                 runner.logger.warning(f'In this training, {layer.skipped_batches()}')
@@ -147,7 +147,8 @@ class HeadDirectionHook(CheckpointCheckHook):
     def before_val_epoch(self, runner: Runner) -> None:
         self.before_test_epoch(runner)
         model = without_wrappers(runner.model)
-        if any(isinstance(layer, DetectionDeconfoundLinear) for layer in model.modules()):
+        # Detectors that hold another detector, such as SoftTeacher, have no RoI head of their own
+        if hasattr(model, 'roi_head') and any(isinstance(each, DetectionDeconfoundLinear) for each in model.modules()):
             from mmcausal.models.roi_heads.total_effect import DetectionTotalEffectRecorder  # needs MMDetection
             self._recorder = DetectionTotalEffectRecorder(model)
 

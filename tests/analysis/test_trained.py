@@ -61,3 +61,23 @@ def test_more_test_images_are_refused(choose, numbers):
 def test_the_test_split_is_refused(choose):
     with pytest.raises(trained.UsesTestImagesError, match='the test split of c.py holds test images, 100 of 100'):
         choose(range(100, 200), split='test')
+
+
+def test_pipelines_inside_wrappers_tell_features_apart():
+    load, crop = [dict(type='LoadImageFromFile')], [dict(type='CenterCrop')]
+    plain = dict(type='CIFAR10', pipeline=load)
+    assert trained.pipelines_in(plain) == load
+    assert trained.pipelines_in(dict(type='RepeatDataset', times=2, dataset=plain)) == load
+    members = [plain, dict(plain, pipeline=crop)]
+    assert trained.pipelines_in(dict(type='ConcatDataset', datasets=members)) == [load, crop]
+    assert trained.pipelines_in(dict(type='MultiImageMixDataset', dataset=plain, pipeline=crop)) == [crop, load]
+    assert trained.pipelines_in(dict(type='CIFAR10')) == []
+
+
+def test_every_image_has_features_whatever_the_dataloader_leaves_out():
+    dataloader = dict(batch_size=2, drop_last=True, num_batch_per_epoch=1, dataset=dict(type='CIFAR10'))
+    runner = SimpleNamespace(cfg=dict(val_dataloader=dataloader), build_dataloader=lambda cfg: cfg)
+    built = trained.remaining_batches(runner, 'val', Images(range(5)), 1, batch_size=3)
+    assert set(built) == {'batch_size', 'dataset', 'sampler'}
+    assert built['batch_size'] == 3 and len(built['dataset']) == 4
+    assert dataloader['drop_last']  # the config stays

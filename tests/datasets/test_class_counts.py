@@ -12,7 +12,7 @@ from mmpretrain.datasets import KFoldDataset
 from torch.utils.data import Subset
 
 from mmcausal.datasets import LongTailedDigits
-from mmcausal.datasets.class_counts import TrainingCounts, classes_of, drawn_class_counts
+from mmcausal.datasets.class_counts import TrainingCounts, classes_of, drawn_class_counts, image_class_counts
 
 COUNTS = [100, 59, 35, 21, 12, 7, 4, 2, 1, 1]
 
@@ -134,3 +134,15 @@ def test_members_without_names_have_none():
     mixed = Boxes()
     mixed.metainfo = [dict(a=1), dict(a=2)]  # as MMDetection's ConcatDataset
     assert classes_of(mixed) is None
+
+
+@pytest.mark.parametrize('concatenate', [ConcatDataset, DetConcatDataset])
+def test_images_that_wrappers_repeat_count_once(concatenate):
+    init_default_scope('mmpretrain')
+    plain = dict(type='mmcausal.LongTailedDigits')
+    repeated = dict(type='RepeatDataset', dataset=plain, times=3)
+    balanced = dict(type='ClassBalancedDataset', dataset=plain, oversample_thr=0.5)
+    for data in (digits(), RepeatDataset(digits(), 3), ClassBalancedDataset(digits(), 0.5), concatenate([repeated])):
+        assert image_class_counts(data) == COUNTS
+    assert len(concatenate([balanced])) > sum(COUNTS)
+    assert image_class_counts(concatenate([balanced, repeated, digits()])) == [3 * count for count in COUNTS]

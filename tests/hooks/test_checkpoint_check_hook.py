@@ -8,6 +8,7 @@ import torch
 from helpers.commands import BASELINE
 from helpers.data import write_image
 from helpers.noise import noise_cfg, noise_runner
+from helpers.runners import baseline_cfg
 from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer
 
@@ -140,6 +141,26 @@ def test_class_names_of_a_test(trained, tmp_path):
     messages = warnings_of(runner)
     runner.test()
     assert 'names' not in str(messages)
+
+
+def test_a_training_that_goes_on_has_the_data_of_before(trained, tmp_path):
+    """MMEngine compares the pickled meta information, and warns of others."""
+    runner = noise_runner(tmp_path, 'abcdef', load_from=trained.tde, resume=True, **{'train_cfg.max_epochs': 2})
+    messages = warnings_of(runner)
+    runner.train()
+    assert runner.epoch == 2 and 'metainfo' not in str(messages)
+    for epochs in (1, 2):  # on data with class counts of their own kind
+        cfg = baseline_cfg(tmp_path / 'digits', epochs)
+        cfg.resume, cfg.experiment_name = True, f'digits_{epochs}'
+        runner = Runner.from_cfg(cfg)
+        messages = warnings_of(runner)
+        runner.train()
+    assert runner.iter == 2 * len(runner.train_dataloader) and 'metainfo' not in str(messages)
+    runner = noise_runner(tmp_path / 'other', 'abcdeg', load_from=trained.tde, resume=True,
+                          **{'train_cfg.max_epochs': 2})
+    messages = warnings_of(runner)
+    runner.train()
+    assert 'metainfo from the resumed checkpoint is different' in str(messages)
 
 
 def test_a_training_goes_on_with_its_own_classes_alone(trained, tmp_path):

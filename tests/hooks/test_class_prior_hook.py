@@ -5,8 +5,9 @@ import pytest
 import torch
 from helpers.class_counts import COUNTS, built
 from helpers.runners import baseline_cfg
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Subset
@@ -105,6 +106,18 @@ def test_training_with_a_class_prior_and_an_average_of_the_weights(tmp_path):
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert len(runner.model.head.loss_module.constants) == 10 and runner.model.head.fc.mean_feature.any()
+
+
+def test_repeats_inside_a_concatenation_count_for_draws_alone():
+    init_default_scope('mmpretrain')
+    digits = dict(type='mmcausal.LongTailedDigits')
+    losses = EqualizationLoss(tail_below=5), built('BalancedSoftmaxLoss')
+    runner = runner_with(nn.Sequential(*losses), 'train')
+    runner.train_dataloader.dataset = ConcatDataset([dict(type='RepeatDataset', dataset=digits, times=10), digits])
+    ClassPriorHook().before_train(runner)
+    counts = torch.tensor(long_tailed_counts(100, 10, 100))
+    assert losses[0].is_tail.tolist() == [*(2 * counts < 5).tolist(), False]
+    torch.testing.assert_close(losses[1].constants.exp(), counts / counts.sum())
 
 
 def test_class_without_a_training_image_is_named(tmp_path):

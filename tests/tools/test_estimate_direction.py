@@ -19,6 +19,15 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, with_direction)
     state = torch.load(with_direction, map_location='cpu', weights_only=False)['state_dict']
     assert state['head.fc.mean_feature'].any()
+    averaged = torch.load(linear_checkpoint, map_location='cpu', weights_only=False)  # as EMAHook saves it
+    averaged['ema_state_dict'] = {f'module.{key}': value for key, value in averaged['state_dict'].items()}
+    torch.save(averaged, tmp_path / 'averaged.pth')
+    run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, tmp_path / 'averaged.pth',
+        tmp_path / 'both.pth')
+    both = torch.load(tmp_path / 'both.pth', map_location='cpu', weights_only=False)
+    for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
+        own = both['state_dict'][f'head.fc.{buffer}']
+        assert own.any() and torch.equal(both['ema_state_dict'][f'module.head.fc.{buffer}'], own)
     moving = tmp_path / 'moving.pth'
     run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, moving, '--momentum',
         '0.9')

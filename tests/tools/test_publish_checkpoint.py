@@ -31,7 +31,8 @@ def test_only_weights_in_half_precision(stage_one, tmp_path):
     [file] = tmp_path.glob('digits-*.pth')
     assert file.stem == f'digits-{sha256(file)[:8]}' and sha256(file) in done.stdout
     saved = torch.load(file, map_location='cpu')
-    assert list(saved) == ['state_dict']
+    meta = torch.load(stage_one.checkpoint, map_location='cpu', weights_only=False)['meta']
+    assert set(saved) == {'state_dict', 'meta'} and saved['meta'] == dict(dataset_meta=meta['dataset_meta'])
     own, loaded = stage_one.model.state_dict(), copy.deepcopy(stage_one.model)  # other tests share the model
     loaded.load_state_dict(saved['state_dict'])
     for key, value in loaded.state_dict().items():

@@ -111,3 +111,43 @@ def test_ranks_of_other_launchers_are_those_of_pytorch(launcher, monkeypatch):
     monkeypatch.delenv(host.LAUNCHERS[launcher][0])
     with pytest.raises(SystemExit, match=f'--launcher {launcher} is for processes of .* but .* is not set'):
         host.is_rank()
+
+
+def test_a_config_in_python_style_and_the_one_that_its_training_dumps(tmp_path):
+    """It has classes instead of names, and no scope."""
+    (tmp_path / 'classes.py').write_text("""from mmengine.dataset import DefaultSampler
+from mmengine.optim import OptimWrapper
+from mmpretrain.datasets import PackInputs
+from mmpretrain.evaluation import Accuracy
+from mmpretrain.models import CrossEntropyLoss, GlobalAveragePooling, ImageClassifier
+from torch.optim import SGD
+
+from mmcausal.datasets import LongTailedDigits
+from mmcausal.hooks import HeadDirectionHook
+from mmcausal.models import DeconfoundHead, SmallConvNet
+
+default_scope = None
+head = dict(type=DeconfoundHead, num_classes=10, in_channels=256, loss=dict(type=CrossEntropyLoss), alpha=0.5)
+model = dict(type=ImageClassifier, backbone=dict(type=SmallConvNet, in_channels=1),
+             neck=dict(type=GlobalAveragePooling), head=head,
+             data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor'))
+train_dataloader = dict(batch_size=32, num_workers=0, persistent_workers=False,
+                        sampler=dict(type=DefaultSampler, shuffle=True), dataset=dict(
+                            type=LongTailedDigits, pipeline=[dict(type=PackInputs)]))
+test_dataloader = dict(batch_size=32, num_workers=0, persistent_workers=False,
+                       sampler=dict(type=DefaultSampler, shuffle=False), dataset=dict(
+                           type=LongTailedDigits, split='test', pipeline=[dict(type=PackInputs)]))
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1, momentum=0.9))
+train_cfg, test_cfg, test_evaluator = dict(by_epoch=True, max_epochs=1), dict(), dict(type=Accuracy)
+custom_hooks = [dict(type=HeadDirectionHook)]
+""")
+    run('python', 'tools/train.py', tmp_path / 'classes.py', '--work-dir', tmp_path / 'work')
+    dumped = tmp_path / 'work' / 'classes.py'
+    assert 'DeconfoundHead' in dumped.read_text()
+    results = []
+    for config in (tmp_path / 'classes.py', dumped):
+        out = tmp_path / f'{len(results)}.json'
+        run('python', 'tools/test.py', config, tmp_path / 'work' / 'epoch_1.pth', '--work-dir', tmp_path / 'tested',
+            '--out', out, '--out-item', 'metrics')
+        results.append(metrics(out))
+    assert results[0] == results[1] and 'accuracy/top1' in results[0]

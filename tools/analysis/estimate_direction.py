@@ -88,6 +88,8 @@ def main() -> None:
             sys.exit(f'{name} has seen no usable sample in the training images, so it has no direction')
         for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
             state[f'{name}.{buffer}'] = getattr(layer, buffer).cpu()
+            if 'ema_state_dict' in checkpoint:  # MMPretrain's EMAHook takes it in tests too
+                checkpoint['ema_state_dict'][f'module.{name}.{buffer}'] = getattr(layer, buffer).cpu()
         print(f'{name}: mean cosine {float(layer.mean_cosine):.3f}')
         if layer.num_skipped:
             print(f'{name}: {layer.skipped_batches()}')

@@ -24,7 +24,7 @@ from mmcausal.commands import (
     file_argument,
     plain_errors,
 )
-from mmcausal.config_files import errors_naming, read_config
+from mmcausal.config_files import errors_naming, read_config, scope_of
 from mmcausal.datasets.image_list import CheckedImages
 from mmcausal.encoding import use_utf8
 from mmcausal.files import check_output, write_text
@@ -55,7 +55,7 @@ def list_splits(cfg: Config) -> Dict[str, Dict[str, Any]]:
             continue
         dataset = dict(cfg[f'{split}_dataloader'].dataset, pipeline=[])
         try:
-            kind = DATASETS.get(dataset['type'])
+            kind = dataset['type'] if isinstance(dataset['type'], type) else DATASETS.get(dataset['type'])
         except KeyError as error:  # misspelt
             sys.exit(f'the {split} split: {error.args[0]}')
         if kind is None or not issubclass(kind, CheckedImages):
@@ -145,7 +145,7 @@ def main() -> None:
     use_utf8()
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    init_default_scope(scope_of(cfg))
     unreadable: List[str] = []
     readable: Dict[str, List[str]] = {}
     num_refused = 0

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from mmengine.registry import init_default_scope
 
@@ -25,9 +24,10 @@ from mmcausal.commands import (
     integer_argument,
     plain_errors,
 )
-from mmcausal.config_files import errors_naming, read_config
+from mmcausal.config_files import errors_naming, read_config, scope_of
 from mmcausal.encoding import use_utf8
 from mmcausal.files import replacing
+from mmcausal.hosts import require_packages
 from mmcausal.models import DeployedClassifier, enable_tde
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.registry import MODELS
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     cfg = read_config(args.config, args.cfg_options, needs=['model'])
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    init_default_scope(scope_of(cfg))
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     with errors_naming(f'{args.config} must be a config that can be built'):
         model = without_wrappers(MODELS.build(cfg.model))
@@ -76,6 +76,8 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
 def main() -> None:
     use_utf8()
     args = parse_args()
+    require_packages('export_onnx.py', 'onnx', 'onnxruntime')
+    import onnxruntime
     classifier = load_classifier(args)
     deployed = DeployedClassifier(classifier, args.classifier).eval()
     with replacing(args.out) as new:

@@ -107,7 +107,14 @@ class OLTRHead(ClassifierHead):
         return self.fc(self.meta_embedding(self.pre_logits(feats)))
 
     def loss(self, feats: Tuple[Tensor], data_samples: List[DataSample], **kwargs: object) -> Dict[str, Tensor]:
-        """Return the losses of classification and centroids."""
+        """Return the losses of classification and centroids.
+
+        Raises:
+            ValueError: Labels that are not one class per image, such as Mixup's.
+        """
+        if any('gt_score' in sample for sample in data_samples):
+            raise ValueError('OLTRHead needs one label for each image, because it has a centroid of each class, but '
+                             'got scores, such as those of Mixup and CutMix')
         direct = self.pre_logits(feats)
         losses = self._get_loss(self.fc(self.meta_embedding(direct)), data_samples, **kwargs)
         labels = torch.cat([sample.gt_label for sample in data_samples])

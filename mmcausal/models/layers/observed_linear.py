@@ -62,12 +62,14 @@ class ObservedLinear(CheckedLinear):
         self.register_buffer('observed', zeros, persistent=False)
         self._batches_since_update = 0
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'ObservedLinear':
-        """Same as PyTorch's, except that ``half()`` and the like leave the averages in float32."""
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool, **kwargs: bool) -> 'ObservedLinear':
+        """Same as PyTorch's, but ``half()`` leaves the averages in float32, and buffers that were on ``meta`` are 0."""
         before = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, *args)
+        super()._apply(fn, *args, **kwargs)
         for name, buffer in self.named_buffers(recurse=False):
-            if buffer.dtype != _accumulating(buffer.dtype):
+            if before[name].is_meta and not buffer.is_meta:  # to_empty leaves what was in the memory
+                buffer.zero_()
+            elif buffer.dtype != _accumulating(buffer.dtype):
                 self._buffers[name] = before[name].to(buffer.device)
         return self
 

@@ -129,9 +129,9 @@ class TDELinear(ObservedLinear):
             self._folded.clear()
         return super().train(mode)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool) -> 'TDELinear':
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: bool, **kwargs: bool) -> 'TDELinear':
         self._folded.clear()  # it is on the device of before
-        super()._apply(fn, *args)
+        super()._apply(fn, *args, **kwargs)
         return self
 
     def __setstate__(self, state: dict) -> None:

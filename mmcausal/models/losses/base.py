@@ -68,8 +68,8 @@ class SampleLoss(nn.Module):
         self.reduction = check_choice('reduction', reduction, REDUCTIONS)
         self.loss_weight = check_number('loss_weight', loss_weight, '[0, inf)')
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any) -> 'SampleLoss':
-        super()._apply(fn, *args)
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> 'SampleLoss':
+        super()._apply(fn, *args, **kwargs)
         for name in self.constants_by_class:
             setattr(self, name, fn(getattr(self, name)))
         return self

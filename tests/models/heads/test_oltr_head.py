@@ -1,5 +1,6 @@
 """The OLTR head and its memory of class means, against loops over the equations and in a real Runner."""
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from helpers.runners import baseline_cfg, unchanged
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
+from mmpretrain.structures import DataSample
 
 from mmcausal.hooks import ClassMeansHook
 from mmcausal.models import DeconfoundLinear
@@ -95,6 +97,24 @@ def test_oltr_trains_from_stage_one(stage_one, tmp_path, model_type):
     for name in ('loss', 'loss_centroid'):
         assert torch.tensor(runner.message_hub.get_scalar(f'train/{name}').data[0]).isfinite().all()
     assert 0 <= runner.test()['accuracy/top1'] <= 100
+
+
+def test_the_direction_is_told_by_the_classifier_and_not_by_the_memory(stage_one, tmp_path):
+    hooks = [dict(type='mmcausal.ClassMeansHook'), dict(type='mmcausal.HeadDirectionHook')]
+    cfg = baseline_cfg(tmp_path, 1, **{'load_from': stage_one.checkpoint, 'model.neck': None, 'custom_hooks': hooks,
+                                      'optim_wrapper.optimizer.lr': 0.01})
+    cfg.model.head = dict(type='mmcausal.OLTRHead', num_classes=10, in_channels=256, places=4)
+    runner = Runner.from_cfg(cfg)
+    with mock.patch.object(runner.logger, 'warning') as warning:
+        runner.train()
+    assert runner.model.head.fc.num_updates and 'never updated' not in str(warning.call_args_list)
+
+
+def test_mixed_labels_are_refused():
+    head = with_memory(oltr_head())
+    sample = DataSample().set_gt_label(0).set_gt_score(torch.tensor([0.3, 0.7, 0.]))
+    with pytest.raises(ValueError, match='OLTRHead needs one label for each image, because it has a centroid'):
+        head.loss((torch.randn(1, 4, 2, 3), ), [sample])
 
 
 def test_the_direction_of_stage_one_is_left_out():

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from mmcausal.models import DeconfoundLinear
 from mmcausal.models.layers.logits import count_meaningless
 
 
@@ -34,3 +35,22 @@ def test_nothing_is_counted_while_a_graph_is_built(monkeypatch):
             patch.setattr(torch.compiler, 'is_compiling', lambda: True, raising=False)
             assert count_meaningless(logits) == 0
     assert count_meaningless(logits) == 2
+
+
+@pytest.mark.parametrize('alpha', [0., 0.5])
+def test_gradients_of_each_sample_in_evaluation(alpha):
+    layer, x, labels = DeconfoundLinear(8, 6), torch.randn(5, 8), torch.tensor([0, 3, 5, 1, 2])
+    layer.observe(torch.randn(9, 8) + 1)
+    layer.update_direction(0.)
+    layer.eval().alpha = alpha
+
+    def loss(weight, row, label):
+        logits = torch.func.functional_call(layer, dict(weight=weight), (row[None], ))
+        return torch.nn.functional.cross_entropy(logits, label[None])
+
+    weight = layer.weight.detach()
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(weight, x, labels)
+    for row, label, gradient in zip(x, labels, each):
+        layer.zero_grad()
+        loss(layer.weight, row, label).backward()
+        torch.testing.assert_close(gradient, layer.weight.grad)

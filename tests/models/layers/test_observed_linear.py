@@ -7,7 +7,13 @@ import torch
 from helpers import oracle
 
 from mmcausal import functional
-from mmcausal.models import DeconfoundLinear, DetectionDeconfoundLinear, TDELinear
+from mmcausal.models import (
+    DeconfoundLinear,
+    DetectionDeconfoundLinear,
+    LogitAdjustedLinear,
+    NCMLinear,
+    TDELinear,
+)
 from mmcausal.models.layers.observed_linear import ObservedLinear, sum_over_ranks
 from mmcausal.models.layers.tde_linear import BATCHES_WITHOUT_UPDATE
 
@@ -166,3 +172,13 @@ def test_averages_move_to_the_device_and_keep_their_precision():
     layer = DeconfoundLinear(8, 6).to(device='meta', dtype=torch.float16)
     assert layer.weight.dtype == torch.float16 and layer.mean_feature.dtype == layer.observed.dtype == torch.float32
     assert {buffer.device.type for buffer in layer.buffers()} == {'meta'}
+
+
+@pytest.mark.parametrize('layer', [ObservedLinear, TDELinear, DeconfoundLinear, NCMLinear, LogitAdjustedLinear])
+def test_buffers_of_a_layer_from_meta_are_zero(layer):
+    """As torch.nn.utils.skip_init and FSDP materialise it, and a module around it."""
+    made = [layer(8, 6, device='meta').to_empty(device='cpu', recurse=False), torch.nn.utils.skip_init(layer, 8, 6),
+            torch.nn.Sequential(layer(8, 6, device='meta')).to_empty(device='cpu')[0]]
+    for each in made:
+        assert not any(buffer.any() for buffer in each.buffers())
+        assert {buffer.dtype for buffer in each.buffers()} == {buffer.dtype for buffer in layer(8, 6).buffers()}
