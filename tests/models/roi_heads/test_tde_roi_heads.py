@@ -1,6 +1,7 @@
 """RoI heads against loops over the equations, and against the traps of the authors' detection code."""
 import copy
 import math
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -14,12 +15,16 @@ from helpers.detectors import (
     losses,
     predict,
     small_detector,
+    small_model_cfg,
     with_direction,
 )
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.utils import register_all_modules
 
-from mmcausal.models import DetectionDeconfoundLinear
+from mmcausal.hooks import HeadDirectionHook
+from mmcausal.models import DetectionDeconfoundLinear, TDELinear
 from mmcausal.models.roi_heads.tde_roi_heads import class_probs, class_scores, foreground_mask
+from mmcausal.registry import MODELS
 
 # The branch of MMDetection's own HTC; the paper trains without it
 SEMANTIC_BRANCH = dict(
@@ -236,3 +241,23 @@ def test_scores_of_a_certain_background_are_probabilities():
         certain = torch.zeros(1, NUM_CLASSES + 1)
         certain[0, -1] = 1.
         torch.testing.assert_close(class_probs(head, class_scores(head, certain)), certain)
+
+
+@pytest.mark.parametrize('outer', ['SoftTeacher', 'QDTrack'])
+def test_a_detector_inside_another_model_validates(outer):
+    register_all_modules()
+    cfg = small_model_cfg('mask-rcnn_tde_r50')
+    for part in ('mask_head', 'mask_roi_extractor'):
+        cfg.roi_head.pop(part)
+    cfg.train_cfg.rcnn.pop('mask_size', None)
+    inner = dict(type='DetDataPreprocessor')
+    cfg.pop('data_preprocessor', None)
+    if outer == 'SoftTeacher':
+        cfg.data_preprocessor = inner
+        settings = dict(semi_train_cfg=dict(freeze_teacher=True), semi_test_cfg=dict(predict_on='teacher'),
+                        data_preprocessor=dict(type='MultiBranchDataPreprocessor', data_preprocessor=inner))
+    else:
+        settings = dict(data_preprocessor=dict(type='TrackDataPreprocessor'))
+    model = MODELS.build(dict(type=outer, detector=cfg, **settings))
+    assert any(isinstance(layer, TDELinear) for layer in model.modules())
+    HeadDirectionHook(momentum=0.9).before_val_epoch(SimpleNamespace(model=model))
