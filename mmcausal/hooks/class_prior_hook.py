@@ -2,7 +2,7 @@
 from typing import Callable, List, Sequence
 
 from mmengine.dataset import BaseDataset
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
 from mmcausal.class_prior import TakesClassCounts
@@ -71,7 +71,10 @@ class ClassPriorHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        modules = modules_of_type(runner.model, TakesClassCounts)  # type: ignore[type-abstract]
+        # EMAHook copied the model when nobody knew the counts, and averages only buffers of one size
+        models = [runner.model, *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))]
+        modules = [module for model in models
+                   for module in modules_of_type(model, TakesClassCounts)]  # type: ignore[type-abstract]
         if not modules:
             raise ValueError('ClassPriorHook found no module with set_class_counts, such as '
                              'mmcausal.BalancedSoftmaxLoss')

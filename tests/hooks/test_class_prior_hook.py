@@ -6,6 +6,7 @@ import torch
 from helpers.class_counts import COUNTS, built
 from helpers.runners import baseline_cfg
 from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.hooks import EMAHook
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -23,7 +24,7 @@ BOX_COUNTS = [500, 5, 50, 3]  # with tail_below=10, classes 1 and 3 are the tail
 
 def runner_with(model, split, **metainfo):
     dataset = SimpleNamespace(metainfo=metainfo)
-    return SimpleNamespace(model=model, **{f'{split}_dataloader': SimpleNamespace(dataset=dataset)})
+    return SimpleNamespace(model=model, hooks=[], **{f'{split}_dataloader': SimpleNamespace(dataset=dataset)})
 
 
 def test_hook_passes_the_training_counts():
@@ -50,7 +51,7 @@ def test_testing_gives_counts_only_to_a_classifier_without():
 def test_hook_passes_the_counts_of_the_data():
     def runner(model, **metainfo):
         dataset = SimpleNamespace(metainfo=metainfo)
-        return SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
+        return SimpleNamespace(model=model, hooks=[], train_dataloader=SimpleNamespace(dataset=dataset))
 
     loss = EqualizationLoss(tail_below=10)
     ClassPriorHook().before_train(runner(nn.Sequential(loss), class_counts=BOX_COUNTS))
@@ -88,16 +89,17 @@ def test_training_on_members_with_other_counts_uses_their_sum(tmp_path, scope, i
 @pytest.mark.parametrize('loss', [
     dict(type='mmcausal.BalancedSoftmaxLoss'), dict(type='mmcausal.EqualizationLoss'),
     dict(type='mmcausal.ClassBalancedLoss', loss=dict(type='mmcausal.LDAMLoss'))], ids=lambda loss: loss['type'])
-def test_counts_that_come_after_a_copy_of_the_model(loss):
+def test_copies_of_the_model_for_an_average_get_the_counts(loss):
     """EMAHook averages a copy from before the training, and its buffers with those of the model."""
     model = nn.Sequential(nn.Linear(2, 2), MODELS.build(loss))
-    average = ExponentialMovingAverage(model, momentum=0.5)
-    model[1].set_class_counts([7, 2])
-    average.update_parameters(model)
-    average.update_parameters(model)
-    assert not dict(model[1].named_buffers()) and not model[1].state_dict()
-    name, = model[1].constants_by_class
-    assert getattr(model.to('meta')[1], name).is_meta
+    runner, average = runner_with(model, 'train', class_counts=[7, 2]), EMAHook()
+    average.ema_model = ExponentialMovingAverage(model, momentum=0.5)
+    runner.hooks = [average]
+    ClassPriorHook().before_train(runner)
+    for _ in range(2):
+        average.ema_model.update_parameters(model)
+    copies = dict(average.ema_model.module.named_buffers())
+    assert copies and all(torch.equal(copies[name], buffer) for name, buffer in model.named_buffers())
 
 
 def test_training_with_a_class_prior_and_an_average_of_the_weights(tmp_path):

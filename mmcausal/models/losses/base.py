@@ -1,5 +1,5 @@
 """Base of the losses: weights, reduction and signature of the hosts, without a host."""
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -54,25 +54,14 @@ class SampleLoss(nn.Module):
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: Factor of the loss, not negative.
 
-    Attributes:
-        constants_by_class: Names of tensors that move with the model. They are no buffers: before the class counts are
-            known, they are empty, and ``EMAHook`` needs buffers of one size.
-
     Raises:
         ValueError: Arguments out of range.
     """
-    constants_by_class: Tuple[str, ...] = ()
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.) -> None:
         super().__init__()
         self.reduction = check_choice('reduction', reduction, REDUCTIONS)
         self.loss_weight = check_number('loss_weight', loss_weight, '[0, inf)')
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> 'SampleLoss':
-        super()._apply(fn, *args, **kwargs)
-        for name in self.constants_by_class:
-            setattr(self, name, fn(getattr(self, name)))
-        return self
 
     def sample_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each sample (N,)."""

@@ -21,18 +21,18 @@ class ClassPriorLoss(SampleLoss):
         reduction, loss_weight: As in :class:`SampleLoss`.
 
     Attributes:
-        constants: Tensor (C,), empty until :meth:`set_class_counts`.
+        constants: Buffer (C,), empty until :meth:`set_class_counts`.
 
     Raises:
         ValueError: A class without a training image, or another number of classes than the logits have; labels that
             are not one class per image, such as Mixup's.
         RuntimeError: In the forward pass, without class counts.
     """
-    constants_by_class = ('constants', )
+    constants: Tensor
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.) -> None:
         super().__init__(reduction, loss_weight)
-        self.constants = torch.zeros(0)
+        self.register_buffer('constants', torch.zeros(0), persistent=False)  # a buffer moves with the model
 
     def set_class_counts(self, class_counts: Counts) -> None:
         """Set the training images of each of the C classes."""

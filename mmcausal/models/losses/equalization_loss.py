@@ -26,7 +26,7 @@ class EqualizationLoss(SampleLoss):
         reduction, loss_weight: As in :class:`SampleLoss`.
 
     Attributes:
-        is_tail: Boolean tensor (C + 1,), empty until :meth:`set_class_counts`.
+        is_tail: Boolean buffer (C + 1,), empty until :meth:`set_class_counts`.
         counts_repeats: Whether an image that an epoch repeats counts each time. It counts once: ``tail_below`` is a
             number of images, not of draws.
 
@@ -35,7 +35,7 @@ class EqualizationLoss(SampleLoss):
             classes than the logits have.
         RuntimeError: In the forward pass, without class counts.
     """
-    constants_by_class = ('is_tail', )
+    is_tail: Tensor
     counts_repeats = False
 
     def __init__(self,
@@ -46,7 +46,7 @@ class EqualizationLoss(SampleLoss):
         super().__init__(reduction, loss_weight)
         self.tail_below = check_number('tail_below', tail_below, '[0, inf)')
         self.ignore_prob = check_number('ignore_prob', ignore_prob, '[0, 1]')
-        self.is_tail = torch.zeros(0, dtype=torch.bool)
+        self.register_buffer('is_tail', torch.zeros(0, dtype=torch.bool), persistent=False)
 
     def set_class_counts(self, class_counts: Counts) -> None:
         """Set the training images of each of the C classes, which may be 0."""
