@@ -189,9 +189,14 @@ def test_the_warning_for_a_detector_names_its_command(tmp_path, metric):
 
 
 def test_a_validation_records_both_effects_of_a_detector(monkeypatch):
+    """Not those of a classifier, nor of a model that holds a detector and has no RoI head of its own."""
     recorded = []
     monkeypatch.setattr('mmcausal.models.roi_heads.total_effect.DetectionTotalEffectRecorder', recorded.append)
-    for layer in (trained_layer(), DetectionDeconfoundLinear(8, 6)):
+    for layer, is_detector in ((trained_layer(), True), (DetectionDeconfoundLinear(8, 6), True),
+                               (DetectionDeconfoundLinear(8, 6), False)):
         runner = runner_of(layer)
+        if is_detector:
+            runner.model.add_module('roi_head', torch.nn.Identity())
         HeadDirectionHook().before_val_epoch(runner)
-    assert recorded == [runner.model]
+        assert recorded.count(runner.model) == (is_detector and isinstance(layer, DetectionDeconfoundLinear))
+    assert len(recorded) == 1
