@@ -92,7 +92,8 @@ def without_autocast(device: torch.device) -> ContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if has_autocast else contextlib.nullcontext()
 
 
-def _upcast(value: _Value) -> _Value:
+def in_full_precision(value: _Value) -> _Value:
+    """Return a tensor in at least float32, and anything else as it is."""
     if not isinstance(value, Tensor):
         return value
     return cast(_Value, value.to(torch.promote_types(value.dtype, torch.float32)))
@@ -110,7 +111,8 @@ def full_precision(function: _Function) -> _Function:
             if name in given and not isinstance(given[name], Tensor):
                 raise ValueError(f'{name} must be a tensor, but got {given[name]!r}')
         with without_autocast(given[tensors[0]].device if tensors[0] in given else torch.device('cpu')):
-            return function(*map(_upcast, args), **{name: _upcast(value) for name, value in kwargs.items()})
+            return function(*map(in_full_precision, args),
+                            **{name: in_full_precision(value) for name, value in kwargs.items()})
 
     return cast(_Function, wrapper)
 

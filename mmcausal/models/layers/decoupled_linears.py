@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmcausal.checks import check_number
 from mmcausal.class_prior import check_class_counts
-from mmcausal.functional import Hyperparameters
+from mmcausal.functional import Hyperparameters, in_full_precision
 from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.observed_linear import sum_over_ranks
 from mmcausal.models.layers.tde_linear import Alpha, TDELinear
@@ -19,11 +19,6 @@ from mmcausal.models.layers.tracing import is_traced, nan_unless
 def check_exponent(exponent: object) -> float:
     """Return the exponent of :class:`TauNormLinear` if it is in [0, 1], else raise ``ValueError``."""
     return check_number('exponent', exponent, '[0, 1]')
-
-
-def in_full_precision(weight: Tensor) -> Tensor:
-    """Return a weight in at least float32: squared lengths of features are out of the range of float16."""
-    return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 class TauNormLinear(TDELinear):
@@ -211,6 +206,7 @@ class EuclideanNCMLinear(NCMLinear):
         super().__init__(in_features, out_features, tau, alpha, device, dtype)
 
     def effective_weight(self) -> Tensor:
+        # squared lengths of features are out of the range of float16
         return 2 * self.tau * in_full_precision(super().effective_weight())
 
     def offset(self) -> Tensor:
