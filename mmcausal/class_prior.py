@@ -17,7 +17,7 @@ from mmcausal.checks import check_number, is_number
 
 __all__ = [
     'TakesClassCounts', 'check_class_counts', 'class_probabilities', 'effective_number_weights',
-    'label_aware_smoothing', 'ldam_margins', 'log_prior'
+    'label_aware_smoothing', 'ldam_margins', 'log_prior', 'missing_class_counts'
 ]
 
 Counts = Union[Sequence[int], Tensor]
@@ -27,11 +27,19 @@ Counts = Union[Sequence[int], Tensor]
 class TakesClassCounts(Protocol):
     """A module that needs the class counts of the training data, such as a loss with a class prior.
 
-    :class:`mmcausal.hooks.ClassPriorHook` looks for this method; loops of your own call it before training.
+    :class:`mmcausal.hooks.ClassPriorHook` looks for this method; loops of your own call it before training. A module
+    may also have two attributes: ``counts_repeats = False`` if an image that a wrapper repeats counts once, and
+    ``lacks_class_counts``, whether it still needs counts to infer.
     """
 
     def set_class_counts(self, class_counts: Counts) -> None:
         """Set the training samples of each of the C classes."""
+
+
+def missing_class_counts(module: object) -> RuntimeError:
+    """Return the error of a :class:`TakesClassCounts` that is used before it got its counts."""
+    return RuntimeError(f'{type(module).__name__} needs the training images of each class: add '
+                        "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
 
 
 def check_class_counts(counts: Counts, num_classes: Optional[int] = None, fewest: int = 1) -> Tensor:

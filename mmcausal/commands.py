@@ -11,6 +11,7 @@ from typing import Callable, Iterator, List, Optional, TypeVar
 from mmengine.config import DictAction
 
 from mmcausal.checks import check_integer, check_number
+from mmcausal.config_files import message_of
 from mmcausal.files import check_output, is_same_file
 from mmcausal.models.layers import Alpha, check_alpha
 
@@ -127,8 +128,7 @@ def error_text(error: Exception) -> str:
     """Return an error as a sentence, with the file of an ``OSError`` first."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f'{os.fsdecode(error.filename)} cannot be read or written: {error.strerror}'
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return text or repr(error)
+    return message_of(error) or repr(error)
 
 
 def sweep_command(config: Optional[str], checkpoint: Optional[str], classifier: str = 'head.fc',

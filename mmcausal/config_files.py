@@ -71,8 +71,13 @@ def errors_naming(demand: str) -> Iterator[None]:
         raise ValueError(f'{demand}, but {_described(error)}') from error
 
 
+def message_of(error: Exception) -> str:
+    """Return the message of an error, which ``str`` of a ``KeyError`` puts between quotes."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
 def _described(error: Exception) -> str:
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = message_of(error)
     return text if type(error) in (ValueError, RuntimeError) else f'{type(error).__name__}: {text}'
 
 

@@ -119,7 +119,7 @@ def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELi
     # Again, because a stock layer had no place for a direction
     classifier.load_state_dict(state, strict=False)
     layer.check_loaded()
-    return inferencer, layer, 0. if alpha == 0 else layer.resolved_alpha()
+    return inferencer, layer, layer.resolved_alpha()
 
 
 def print_table(rankings: Dict[str, Ranking]) -> None:

@@ -1,4 +1,4 @@
-"""Find the script of the OpenMMLab package that a config belongs to."""
+"""Find and run the script of the OpenMMLab package that a config belongs to, with errors that users can read."""
 import argparse
 import contextlib
 import os
@@ -21,9 +21,9 @@ from mmcausal.checks import did_you_mean
 from mmcausal.commands import add_options_argument, error_text
 from mmcausal.config_files import read_config, scope_of
 from mmcausal.encoding import use_utf8
+from mmcausal.hosts import BUILT_ON_MMCV, is_installed
 from mmcausal.processes import process_group
 
-HOSTS = ('mmpretrain', 'mmdet')
 # Errors about the input, by the module that raises them: this package, the script, the Runner, or parts for configs
 ON_PURPOSE = (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError)
 ABOUT_INPUT = {'mmcausal': ON_PURPOSE, __name__: ON_PURPOSE, '__main__': ON_PURPOSE,
@@ -94,7 +94,7 @@ def _run_host_script(name: str) -> None:
         if not {'-h', '--help'} & set(sys.argv[1:]):
             sys.exit(f'usage: {sys.argv[0]} CONFIG.py ...; other arguments are passed to tools/{name} of the package '
                      'that the config belongs to')
-        scope = next(filter(find_spec, HOSTS), HOSTS[0])
+        scope = next(filter(is_installed, BUILT_ON_MMCV), BUILT_ON_MMCV[0])
         runpy.run_path(str(host_script(sys.argv[0], scope, name)), run_name='__main__')
         return
     cfg = read_config(config, options(sys.argv[1:]), needs=['model'])

@@ -35,6 +35,9 @@ class Correction(NamedTuple):
     tau: float = 0.
 
 
+NO_ACCURACIES = (*Correction._fields, 'normalizer', 'entropy', 'classwise')  # in the points of a sweep
+
+
 def sweep_alpha(layer: TDELinear, features: Array, labels: Array, alphas: Iterable[Alpha],
                 metric: ShotAccuracy) -> List[Point]:
     """Compute accuracy in percent and entropy of the mean prediction for each alpha; see :func:`sweep_corrections`."""
@@ -142,7 +145,7 @@ def _inferring(layer: TDELinear, alpha: Alpha) -> Iterator[None]:
 
 def _as_number(layer: TDELinear, alpha: Alpha) -> float:
     with _inferring(layer, alpha):
-        return 0. if layer.alpha == 0 else layer.resolved_alpha()
+        return layer.resolved_alpha()
 
 
 def _chunks(layer: TDELinear, features: Array) -> Iterator[Tuple[slice, Tensor]]:

@@ -14,6 +14,7 @@ from mmcausal.evaluation.total_effect import TotalEffectMixin
 from mmcausal.evaluation.training_counts import ClassCounts, check_given_counts, training_counts
 from mmcausal.hosts import require_host
 from mmcausal.registry import METRICS
+from mmcausal.temporary import temporarily
 from mmcausal.text import align, shorten
 
 require_host('mmdet')
@@ -58,14 +59,8 @@ EVALUATIONS = dict(COCOeval=LabelOrderedCOCOeval, COCOevalMP=LabelOrderedCOCOeva
 def recorded_evaluations() -> Iterator[List[host.COCOeval]]:
     """Record each evaluation that the host's metric makes within this context: it returns rounded means alone."""
     evaluations: List[host.COCOeval] = []
-    before = {name: getattr(host, name) for name in EVALUATIONS}
-    for name, evaluation_class in EVALUATIONS.items():
-        setattr(host, name, _recording(evaluation_class, evaluations))
-    try:
+    with temporarily(host, **{name: _recording(each, evaluations) for name, each in EVALUATIONS.items()}):
         yield evaluations
-    finally:
-        for name, evaluation_class in before.items():
-            setattr(host, name, evaluation_class)
 
 
 def _recording(evaluation_class: type, evaluations: list) -> Callable[..., host.COCOeval]:

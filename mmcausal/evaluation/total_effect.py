@@ -1,8 +1,9 @@
 """AP by total effect beside AP by TDE, for metrics on boxes."""
-import contextlib
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.logging import MMLogger
+
+from mmcausal.temporary import temporarily
 
 Results = List[Tuple[dict, dict]]
 
@@ -32,7 +33,7 @@ class TotalEffectMixin:
         values: Dict[str, float] = {}
         if by_total_effect and 'bbox' in self.metrics and not self.format_only:
             MMLogger.get_current_instance().info('Boxes by total effect (alpha = 0):')
-            with self._boxes_alone():
+            with temporarily(self, metrics=['bbox'], outfile_prefix=None):  # boxes alone, and no file
                 values = self.evaluate_predictions(by_total_effect)
             MMLogger.get_current_instance().info('By TDE:')
         return {**self.evaluate_predictions(results),
@@ -41,13 +42,3 @@ class TotalEffectMixin:
     def evaluate_predictions(self, results: Results) -> Dict[str, float]:
         """Return the metrics of pairs of ground truth and prediction."""
         return super().compute_metrics(results)  # type: ignore[misc]
-
-    @contextlib.contextmanager
-    def _boxes_alone(self) -> Iterator[None]:
-        """Evaluate boxes, and write no file, within this context."""
-        before = self.metrics, self.outfile_prefix
-        self.metrics, self.outfile_prefix = ['bbox'], None
-        try:
-            yield
-        finally:
-            self.metrics, self.outfile_prefix = before

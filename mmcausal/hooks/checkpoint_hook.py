@@ -14,6 +14,7 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from mmcausal.files import write_bytes
 from mmcausal.registry import HOOKS
+from mmcausal.temporary import temporarily
 
 WHOLE_FILES = 'mmcausal.WholeFiles'
 
@@ -81,16 +82,12 @@ class CheckpointHook(HostCheckpointHook):
     @contextlib.contextmanager
     def _removing_last(self) -> Iterator[None]:
         """Put off removals in this context to its end, and leave them out after an error."""
-        backend = self.file_backend
-        self.file_backend = RemovalsPutOff(backend)
-        try:
+        backend = RemovalsPutOff(self.file_backend)
+        with temporarily(self, file_backend=backend):
             yield
-            removals = self.file_backend.removals
-        finally:
-            self.file_backend = backend
         saved = [self.last_ckpt, *getattr(self, 'best_ckpt_path_dict', {}).values(),
                  getattr(self, 'best_ckpt_path', None)]
-        for remove, path in removals:
+        for remove, path in backend.removals:
             if path not in saved:  # else the new checkpoint has the name of the old one
                 remove(path)
 

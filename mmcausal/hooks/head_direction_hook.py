@@ -109,6 +109,9 @@ class HeadDirectionHook(CheckpointCheckHook):
             layer.update_direction(momentum)
 
     def after_train_epoch(self, runner: Runner) -> None:
+        self._log_skipped(runner)
+
+    def _log_skipped(self, runner: Runner) -> None:
         """Log the batches that were left out of the directions, unless it was logged before."""
         for layer in self.layers:
             if not layer.has_told_of_skipped and layer.num_skipped:
@@ -117,7 +120,7 @@ class HeadDirectionHook(CheckpointCheckHook):
 
     def before_val(self, runner: Runner) -> None:
         super().before_val(runner)
-        self.after_train_epoch(runner)  # a loop by iterations has one epoch
+        self._log_skipped(runner)  # a loop by iterations has one epoch
         without = [layer for layer in self.layers if layer.alpha != 0 and not layer.mean_feature.any()]
         self._alphas = {layer: layer.alpha for layer in without}
         for layer in without:

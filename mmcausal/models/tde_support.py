@@ -1,7 +1,7 @@
 """Where TDE is right: one layer yields the logits of a softmax over the classes. Everything else is refused.
 
 :func:`check_tde` is the one check that every entry shares: ``enable_tde`` (with the test-time wrapper, demo, export and
-analysis tools), the hooks and the heads.
+analysis tools) and the hooks. The heads call :func:`check_softmax_loss`.
 """
 from types import MethodType
 from typing import Dict, Optional
@@ -29,7 +29,7 @@ def check_tde(model: nn.Module, classifier: str) -> None:
         raise ValueError(f'TDE needs a model and the name of its classifier, but got {classifier!r} of a '
                          f'{type(model).__name__}')
     if is_detector(model):
-        from mmcausal.models.roi_heads.support import check_layer_of_detector  # needs MMDetection
+        from mmcausal.models.roi_heads.tde_roi_heads import check_layer_of_detector  # needs MMDetection
         check_layer_of_detector(model, classifier)
         return
     fault = _fault(model, classifier)

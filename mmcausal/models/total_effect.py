@@ -6,19 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from mmcausal.models.layers import DetectionDeconfoundLinear, TDELinear
+from mmcausal.temporary import temporarily
 
 
 @contextlib.contextmanager
 def by_total_effect(layers: Sequence[TDELinear]) -> Iterator[None]:
     """Make layers infer by total effect within this context."""
-    alphas = [layer.alpha for layer in layers]
-    for layer in layers:
-        layer.alpha = 0.
-    try:
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(temporarily(layer, alpha=0.))
         yield
-    finally:
-        for layer, alpha in zip(layers, alphas):
-            layer.alpha = alpha
 
 
 class TotalEffectRecorder:

@@ -2,14 +2,12 @@
 import itertools
 from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence
 
-from mmcausal.analysis.sweeps import Correction, Point
+from mmcausal.analysis.sweeps import NO_ACCURACIES, Point
 from mmcausal.visualization.style import MARK_COLOR, MARK_STYLES, SHOT_COLORS, colors_of, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-
-NO_METRICS = (*Correction._fields, 'normalizer', 'entropy', 'classwise')  # in the points of a sweep
 
 
 def draw_alpha_sweep(axes: 'Axes', points: Sequence[Point], marks: Dict[str, float]) -> None:
@@ -17,7 +15,7 @@ def draw_alpha_sweep(axes: 'Axes', points: Sequence[Point], marks: Dict[str, flo
 
     ``points`` are the result of :func:`mmcausal.analysis.sweep_alpha`.
     """
-    measured = [name for name in points[0] if name not in NO_METRICS]
+    measured = [name for name in points[0] if name not in NO_ACCURACIES]
     groups = [name for name in SHOT_COLORS if name in measured] + [n for n in measured if n not in SHOT_COLORS]
     draw_over_alpha(axes, points, dict(zip(groups, groups)), marks)
     axes.set_ylabel('accuracy (%)')

@@ -3,7 +3,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Dict, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Sequence, Tuple
 
 from mmengine.dataset import BaseDataset
 from mmengine.runner import Runner
@@ -26,6 +26,7 @@ from mmcausal.analysis import (
     shot_metric,
     write_alpha_config,
 )
+from mmcausal.analysis.sweeps import NO_ACCURACIES
 from mmcausal.analysis.trained import UsesTestImagesError
 from mmcausal.commands import (
     add_options_argument,
@@ -40,8 +41,10 @@ from mmcausal.models.layers import Alpha, TDELinear
 from mmcausal.models.tde_support import is_detector
 from mmcausal.text import display_width, shorten
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 GROUPS = ('many', 'medium', 'few', 'overall', 'prior')  # reported by ShotAccuracy, unless the groups have own names
-NO_ACCURACIES = (*Correction._fields, 'normalizer', 'entropy', 'classwise')  # in the points of a sweep
 
 
 def config_name_argument(text: str) -> Path:
@@ -149,6 +152,17 @@ def stored_features(runner: Runner, layer: TDELinear, args: argparse.Namespace, 
     store = FeatureStore(folder, identity, len(dataset), layer.in_features, args.dtype)
     complete_features(store, runner, layer, args.split, dataset)
     return store
+
+
+def draw_pictures(runner: Runner, layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, dataset: BaseDataset,
+                  alpha: float) -> Dict[str, 'Figure']:
+    """Return all plots that follow from stored features and, for Grad-CAM, from a few images."""
+    from mmcausal.visualization import classifier_pictures, grad_cam_pictures  # not needed by the sweeps
+    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
+                                  dataset.metainfo.get('classes'))
+    classifier = without_wrappers(runner.model)
+    figures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
+    return figures
 
 
 def selecting_metric(runner: Runner, args: argparse.Namespace, dataset: BaseDataset) -> ShotAccuracy:

@@ -13,6 +13,7 @@ from arguments import (
     add_model_arguments,
     alpha_to_show,
     classifier_from,
+    draw_pictures,
     stored_features,
 )
 
@@ -20,7 +21,6 @@ from mmcausal.analysis import build_split, shot_metric
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.encoding import use_utf8
 from mmcausal.hosts import require_packages
-from mmcausal.models.enable_tde import without_wrappers
 from mmcausal.visualization import PICTURES, save_figure
 
 matplotlib.use('Agg')
@@ -40,7 +40,6 @@ def parse_args() -> argparse.Namespace:
 
 @plain_errors()
 def main() -> None:
-    from mmcausal.visualization import classifier_pictures, grad_cam_pictures
     use_utf8()
     args = parse_args()
     require_packages('pictures.py', 'torchmetrics')  # before the features, which take long
@@ -49,11 +48,7 @@ def main() -> None:
     dataset = build_split(runner.cfg, args.split)
     metric = shot_metric(runner, args.split, dataset)
     store = stored_features(runner, layer, args, dataset)
-    pictures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
-                                   dataset.metainfo.get('classes'))
-    classifier = without_wrappers(runner.model)
-    pictures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
-    for name, figure in pictures.items():
+    for name, figure in draw_pictures(runner, layer, store, metric, dataset, alpha).items():
         save_figure(figure, args.out_dir / f'{name}.png')
         print(args.out_dir / f'{name}.png')
 

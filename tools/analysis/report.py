@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List
+from typing import TYPE_CHECKING, List
 
 import matplotlib
 import numpy as np
@@ -16,12 +16,11 @@ from arguments import (
     add_feature_arguments,
     alpha_to_show,
     classifier_from,
+    draw_pictures,
     stored_features,
 )
-from mmengine.dataset import BaseDataset
-from mmengine.runner import Runner
 
-from mmcausal.analysis import FeatureStore, auto_alphas, build_split, predict, shot_metric, sweep_alpha
+from mmcausal.analysis import auto_alphas, build_split, predict, shot_metric, sweep_alpha
 from mmcausal.commands import (
     add_options_argument,
     add_overwrite_argument,
@@ -31,11 +30,9 @@ from mmcausal.commands import (
 )
 from mmcausal.config_files import read_config
 from mmcausal.encoding import use_utf8
-from mmcausal.evaluation import ShotAccuracy
 from mmcausal.files import write_text
 from mmcausal.hosts import require_packages
 from mmcausal.models import TDELinear
-from mmcausal.models.enable_tde import without_wrappers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,17 +77,6 @@ def find_checkpoint(work_dir: Path) -> str:
     return str(checkpoint if checkpoint.exists() else work_dir / checkpoint.name)  # the directory may have moved
 
 
-def draw(runner: Runner, layer: TDELinear, store: FeatureStore, metric: ShotAccuracy, dataset: BaseDataset,
-         alpha: float) -> Dict[str, 'Figure']:
-    """Return all plots that follow from stored features and, for Grad-CAM, from a few images."""
-    from mmcausal.visualization import classifier_pictures, grad_cam_pictures
-    figures = classifier_pictures(layer, store.features, store.labels, metric.counts(), metric.groups(), alpha,
-                                  dataset.metainfo.get('classes'))
-    classifier = without_wrappers(runner.model)
-    figures.update(grad_cam_pictures(classifier, layer, dataset, store.labels, metric.counts(), alpha))
-    return figures
-
-
 def draw_sweep(points: List[dict], layer: TDELinear, alpha: float) -> 'Figure':
     """Draw accuracy over alpha, with the alpha of the page."""
     from mmcausal.visualization import draw_alpha_sweep, paper_figure
@@ -111,7 +97,7 @@ def main() -> None:
     metric = shot_metric(runner, args.split, dataset)
     store = stored_features(runner, layer, args, dataset)
 
-    figures = draw(runner, layer, store, metric, dataset, alpha)
+    figures = draw_pictures(runner, layer, store, metric, dataset, alpha)
     names = {'total effect': 0., **({f'TDE, alpha {alpha:.4g}': alpha} if alpha else {})}
     curve = np.linspace(0, 3, 31).round(2).tolist() if layer.mean_feature.any() else []
     points = sweep_alpha(layer, store.features, store.labels, sorted({*names.values(), *curve}), metric)

@@ -7,6 +7,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmcausal.checks import check_config
+from mmcausal.models.backbones.twin_backbone import TwinBackbone
 from mmcausal.registry import MODELS
 
 
@@ -28,6 +29,8 @@ class BBNClassifier(ImageClassifier):
     Raises:
         ValueError: A backbone without twins, or an odd number of training images.
     """
+
+    backbone: TwinBackbone
 
     def __init__(self, backbone: dict, **kwargs: Union[dict, bool, None]) -> None:
         super().__init__(check_config('backbone', backbone, nn.Module), **kwargs)

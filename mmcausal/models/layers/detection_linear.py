@@ -1,6 +1,5 @@
 """De-confounded classifier layer of a detector, with a background class."""
-import contextlib
-from typing import Iterator, Optional
+from typing import ContextManager, Optional
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from mmcausal.models.layers.deconfound_linear import DeconfoundLinear
 from mmcausal.models.layers.exemption import exempt_background
 from mmcausal.models.layers.folded_linear import FoldedDetectionLinear, FoldedLinear
 from mmcausal.models.layers.tde_linear import Alpha
+from mmcausal.temporary import temporarily
 
 
 class DetectionDeconfoundLinear(DeconfoundLinear):
@@ -62,9 +62,8 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
     def fold(self) -> FoldedLinear:
         return FoldedDetectionLinear(self) if self.alpha != 0 and self.exempt_background else super().fold()
 
-    @contextlib.contextmanager
-    def observing(self, is_foreground: Tensor) -> Iterator[None]:
-        """Observe the foreground of the features that pass in training mode within this context.
+    def observing(self, is_foreground: Tensor) -> ContextManager[None]:
+        """Return a context in which features that pass in training mode are observed, those of the foreground.
 
         Args:
             is_foreground: Boolean (N,), for the N proposals of the forward pass.
@@ -72,11 +71,7 @@ class DetectionDeconfoundLinear(DeconfoundLinear):
         Raises:
             ValueError: In the forward pass, another number of proposals.
         """
-        self._is_foreground = is_foreground
-        try:
-            yield
-        finally:
-            self._is_foreground = None
+        return temporarily(self, _is_foreground=is_foreground)
 
     def _observe_input(self, x: Tensor) -> None:
         if self._is_foreground is not None:

@@ -1,28 +1,18 @@
 """Evaluation of a classifier layer with everything that does not depend on the features computed once."""
-import contextlib
 import numbers
 from functools import lru_cache
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mmcausal import functional
 from mmcausal.models.layers.exemption import exempt_background
+from mmcausal.temporary import temporarily
 
 if TYPE_CHECKING:
     from mmcausal.models.layers.detection_linear import DetectionDeconfoundLinear
     from mmcausal.models.layers.tde_linear import TDELinear
-
-
-@contextlib.contextmanager
-def evaluating(layer: nn.Module) -> Iterator[None]:
-    """Have a layer, but not the modules in it, in evaluation mode within this context."""
-    training, layer.training = layer.training, False
-    try:
-        yield
-    finally:
-        layer.training = training
 
 
 class FoldedLinear(nn.Module):
@@ -41,7 +31,7 @@ class FoldedLinear(nn.Module):
     def __init__(self, layer: 'TDELinear') -> None:
         super().__init__()
         self.num_heads, self.normalizer = layer.num_heads, layer.normalizer
-        with evaluating(layer):  # or a weight or offset of training would be folded
+        with temporarily(layer, training=False):  # or a weight or offset of training would be folded
             weight = functional.folded_weight(layer.effective_weight().detach(), layer.mean_feature,
                                               self._alpha_of_weight(layer), *layer.hyperparameters)
             offset = layer.offset()
@@ -50,7 +40,7 @@ class FoldedLinear(nn.Module):
         self.register_buffer('bias', bias)
 
     def _alpha_of_weight(self, layer: 'TDELinear') -> float:
-        return layer.resolved_alpha() if layer.alpha != 0 else 0.
+        return layer.resolved_alpha()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, C) of features x (N, D)."""

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mmcausal.checks import check_number
-from mmcausal.class_prior import Counts, check_class_counts, log_prior
+from mmcausal.class_prior import Counts, check_class_counts, log_prior, missing_class_counts
 from mmcausal.models.layers.checked_linear import Device
 from mmcausal.models.layers.deconfound_linear import DeconfoundLinear
 from mmcausal.models.layers.tde_linear import Alpha, TDELinear
@@ -42,8 +42,7 @@ class LogitAdjustment(TDELinear):
         if is_traced():
             adjustment = nan_unless((self.log_prior != 0).any(), adjustment)
         elif self.lacks_class_counts:
-            raise RuntimeError(f'{type(self).__name__} needs the training images of each class: add '
-                               "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
+            raise missing_class_counts(self)
         return -adjustment if self.bias is None else self.bias - adjustment
 
 

@@ -195,13 +195,15 @@ class TDELinear(ObservedLinear):
         return logits if offset is None else logits + offset
 
     def resolved_alpha(self) -> float:
-        """Return ``alpha`` as a number.
+        """Return ``alpha`` as a number, 0 without a look at the head direction.
 
         Raises:
             ValueError: ``alpha`` out of range, or a head direction or mean cosine that is not finite.
             RuntimeError: No head direction to subtract, or ``'auto'`` with a mean cosine that is not positive.
         """
         alpha = check_alpha(self.alpha)
+        if alpha == 0:
+            return 0.
         if not self.mean_feature.any():
             raise RuntimeError(f'TDE (alpha={alpha!r}) needs the head direction of the training features, but '
                                f'{self._why_no_direction()}. alpha=0 gives the total effect')

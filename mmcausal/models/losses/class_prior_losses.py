@@ -45,13 +45,11 @@ class ClassPriorLoss(SampleLoss):
 
     def constants_for(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the constants (C,) if they fit the logits (N, C) and labels (N,)."""
-        name = type(self).__name__
         if not len(self.constants):
-            raise RuntimeError(f'{name} needs the training images of each class: add '
-                               "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
+            raise class_prior.missing_class_counts(self)
         check_labels(self, labels)
         if logits.shape[-1] != len(self.constants):
-            raise ValueError(f'{name} has counts of {len(self.constants)} classes, but got logits of '
+            raise ValueError(f'{type(self).__name__} has counts of {len(self.constants)} classes, but got logits of '
                              f'{logits.shape[-1]}')
         return self.constants
 

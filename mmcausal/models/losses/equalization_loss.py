@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmcausal.checks import check_number
-from mmcausal.class_prior import Counts, check_class_counts
+from mmcausal.class_prior import Counts, check_class_counts, missing_class_counts
 from mmcausal.models.losses.base import SampleLoss
 
 
@@ -59,8 +59,7 @@ class EqualizationLoss(SampleLoss):
     def _ignored(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return which logits (N, C + 1) are left out of the softmax."""
         if not len(self.is_tail):
-            raise RuntimeError('EqualizationLoss needs the training images of each class: add '
-                               "custom_hooks=[dict(type='mmcausal.ClassPriorHook')], or call set_class_counts")
+            raise missing_class_counts(self)
         background = logits.shape[1] - 1
         if len(self.is_tail) != background + 1:
             raise ValueError(f'EqualizationLoss has image counts of {len(self.is_tail) - 1} classes, but got logits of '

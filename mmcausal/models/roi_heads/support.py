@@ -104,15 +104,3 @@ def check_box_head(bbox_head: BBoxHead) -> None:
     if layer.out_features - bbox_head.num_classes != (2 if is_seesaw else 1):
         raise ValueError(f'TDE works with losses on C + 1 logits and with SeesawLoss on C + 2, but {name} with {loss} '
                          f'has {layer.out_features} logits for {bbox_head.num_classes} classes; use CrossEntropyLoss')
-
-
-def check_layer_of_detector(detector: nn.Module, classifier: str) -> None:
-    """Raise ``ValueError`` unless the layer of this name is the classifier of a RoI head with TDE."""
-    from mmcausal.models.roi_heads.tde_roi_heads import TDERoIHeadMixin
-    layer = dict(detector.named_modules()).get(classifier)
-    roi_heads = [module for module in detector.modules() if isinstance(module, TDERoIHeadMixin)]
-    if not any(layer is head.fc_cls for roi_head in roi_heads for head in box_heads(roi_head)):
-        raise ValueError(f'TDE of the detector {type(detector).__name__} needs a RoI head that tells its classifier '
-                         f'the foreground, but {classifier!r} is not in one; use one such as '
-                         'mmcausal.TDEStandardRoIHead, or for a trained detector enable_detector_tde or '
-                         'mmcausal.TDEDetectorTTA')

@@ -5,13 +5,14 @@ import torch
 from mmdet.models import roi_heads as host
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.samplers import SamplingResult
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
 from mmcausal.models.layers import DetectionDeconfoundLinear
 from mmcausal.models.roi_heads.label_masks import LABEL_MASK_ROI_HEADS, LabelMaskMixin
 from mmcausal.models.roi_heads.support import box_heads, check_box_head, check_settings
 from mmcausal.registry import MODELS
+from mmcausal.temporary import temporarily
 
 BBoxHeads = Union[dict, List[dict]]
 CLASSIFIER_WEIGHT = 'fc_cls.weight'
@@ -130,21 +131,16 @@ class CascadeTDEMixin(TDERoIHeadMixin):
 
     def predict_bbox(self, *args: object, **kwargs: object) -> list:
         # MMDeploy puts a method of its own in the place of the host's, which averages the scores without _refine_roi
-        self._stage_scores = []
-        try:
+        with temporarily(self, _stage_scores=[]):
             return super().predict_bbox(*args, **kwargs)  # type: ignore[misc]
-        finally:
-            self._stage_scores = None
 
     def _refine_roi(self, x: Tuple[Tensor], rois: Tensor, batch_img_metas: List[dict],
                     num_proposals_per_img: Sequence[int], **kwargs: Optional[Tensor]) -> tuple:
-        self._stage_probs = []
-        try:
+        stage_probs: List[Tensor] = []
+        with temporarily(self, _stage_probs=stage_probs):
             rois, _, bbox_preds = super()._refine_roi(  # type: ignore[misc]
                 x, rois, batch_img_metas, num_proposals_per_img, **kwargs)
-            scores = self._mean_scores(self._stage_probs)
-        finally:
-            self._stage_probs = None
+        scores = self._mean_scores(stage_probs)
         return rois, list(scores.split(num_proposals_per_img)), bbox_preds
 
 
@@ -227,3 +223,14 @@ TDE_ROI_HEADS = {head.__bases__[-1]: head for head in (
     TDEDynamicRoIHead, TDEGridRoIHead, TDEMaskScoringRoIHead, TDEPISARoIHead, TDEPointRendRoIHead, TDETridentRoIHead)}
 # A trained detector of this package without TDE gets the same RoI head.
 TDE_ROI_HEADS.update({ours: TDE_ROI_HEADS[stock] for stock, ours in LABEL_MASK_ROI_HEADS.items()})
+
+
+def check_layer_of_detector(detector: nn.Module, classifier: str) -> None:
+    """Raise ``ValueError`` unless the layer of this name is the classifier of a RoI head with TDE."""
+    layer = dict(detector.named_modules()).get(classifier)
+    roi_heads = [module for module in detector.modules() if isinstance(module, TDERoIHeadMixin)]
+    if not any(layer is head.fc_cls for roi_head in roi_heads for head in box_heads(roi_head)):
+        raise ValueError(f'TDE of the detector {type(detector).__name__} needs a RoI head that tells its classifier '
+                         f'the foreground, but {classifier!r} is not in one; use one such as '
+                         'mmcausal.TDEStandardRoIHead, or for a trained detector enable_detector_tde or '
+                         'mmcausal.TDEDetectorTTA')
