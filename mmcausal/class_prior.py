@@ -48,7 +48,7 @@ def check_class_counts(counts: Counts, num_classes: Optional[int] = None, fewest
     Args:
         counts: Counts to check, at least one.
         num_classes: C, by default any.
-        fewest: Fewest samples of a class; 0 allows classes without.
+        fewest: Fewest samples of a class: 1, or 0 to allow classes without.
 
     Raises:
         ValueError: Counts that are not a finite number for each class, another number of classes than ``num_classes``,
@@ -70,6 +70,9 @@ def check_class_counts(counts: Counts, num_classes: Optional[int] = None, fewest
 
 def log_prior(counts: Counts) -> Tensor:
     r"""Return the logarithm of the class prior :math:`n_c / \sum_k n_k` (C,).
+
+    Raises:
+        ValueError: Counts that :func:`check_class_counts` refuses, as all functions below.
 
     >>> log_prior([2, 2]).exp()
     tensor([0.5000, 0.5000], dtype=torch.float64)

@@ -321,6 +321,9 @@ def total_direct_effect(x: Tensor, weight: Tensor, mean_feature: Tensor, alpha: 
 def normalized_features(x: Tensor, num_heads: int = 2, normalizer: str = 'deconfound') -> Tensor:
     """Divide each head of features (N, D) by the feature part of the normaliser: the input of the matrix product.
 
+    Raises:
+        ValueError: An unknown normaliser, or channels that do not split into ``num_heads``.
+
     >>> normalized_features(torch.tensor([[3., 4.]]), num_heads=1)
     tensor([[0.6000, 0.8000]])
     """
