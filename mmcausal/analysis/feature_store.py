@@ -89,7 +89,7 @@ def image_keys(dataset: BaseDataset) -> List[bytes]:
 
 
 def hash_dataset(dataset: BaseDataset) -> str:
-    """Return the SHA-256 of a dataset's images (see :func:`image_keys`) and labels, in order.
+    """Return the SHA-256 of a dataset's images (see :func:`image_keys`), labels and ``proposal_file``, in order.
 
     Files enter with size and modification time, because reading them all would cost as much as the features. Remote
     files enter with their path alone.
@@ -97,8 +97,15 @@ def hash_dataset(dataset: BaseDataset) -> str:
     digest = hashlib.sha256()
     for index, key in enumerate(image_keys(dataset)):
         info = dataset.get_data_info(index)
-        digest.update(key + _file_version(info.get('img_path')) + str(_labels(info)).encode())
+        digest.update(key + _file_version(info.get('img_path')) + str(_labels(info)).encode() + _proposals(info))
     return digest.hexdigest()
+
+
+def _proposals(info: dict) -> bytes:
+    """Return the boxes that an image has from a ``proposal_file``, for detectors without an RPN such as Fast R-CNN."""
+    proposals = info.get('proposals', {})
+    return b''.join(np.ascontiguousarray(proposals[name]).tobytes() for name in ('bboxes', 'scores')
+                    if name in proposals)
 
 
 def _file_version(path: Optional[str]) -> bytes:

@@ -16,7 +16,8 @@ class Proposals(TypedDict):
     """Inputs of the box heads for one image.
 
     ``features`` holds the classifier's input (n, D) of each stage. The other entries are arguments of the last head's
-    ``predict_by_feat``; ``rois`` (n, 5) and ``bbox_pred`` are ``None`` without a proposal.
+    ``predict_by_feat``; ``rois`` (n, 5) and ``bbox_pred`` are ``None`` without a proposal, ``bbox_pred`` also without
+    regression.
     """
     features: List[Tensor]
     rois: Optional[Tensor]

@@ -1,7 +1,7 @@
 """On-disk store of a detector's proposals, so that alpha can be swept without running the network again."""
 import contextlib
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,10 @@ def without_masks(roi_head: BaseRoIHead) -> Iterator[None]:
         roi_head.mask_head = mask_head
 
 
-def _moved(bbox_pred: BoxPredictions, device: Union[str, torch.device]) -> BoxPredictions:
-    """Return the predictions of a box branch on a device."""
+def _moved(bbox_pred: Optional[BoxPredictions], device: Union[str, torch.device]) -> Optional[BoxPredictions]:
+    """Return the predictions of a box branch on a device, ``None`` from one without regression."""
+    if bbox_pred is None:
+        return None
     return bbox_pred.to(device) if isinstance(bbox_pred, Tensor) else tuple(part.to(device) for part in bbox_pred)
 
 
@@ -94,7 +96,7 @@ def detect_again(detector: TwoStageDetector, proposals: Proposals, alpha: float)
         ``bboxes`` (M, 4) in the image's own size, ``scores`` (M,) and ``labels`` (M,).
     """
     roi_head = detector.roi_head
-    if proposals['rois'] is None or proposals['bbox_pred'] is None:
+    if proposals['rois'] is None:
         empty = torch.zeros(0)
         return dict(bboxes=empty.reshape(0, 4), scores=empty, labels=empty.long())
     heads = box_heads(roi_head)

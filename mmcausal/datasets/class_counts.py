@@ -118,10 +118,16 @@ def image_labels(dataset: Wrapper, index: int) -> List[int]:
 
 
 def without_repeats(dataset: Wrapper, wrappers: Tuple[type, ...] = (RepeatDataset, ClassBalancedDataset)) -> Wrapper:
-    """Return the dataset inside outer ``wrappers`` that repeat images."""
-    while isinstance(dataset, wrappers):
-        dataset = dataset.dataset  # type: ignore[attr-defined]
+    """Return the dataset inside outer ``wrappers`` that repeat images, and inside those that keep each image once."""
+    while isinstance(dataset, wrappers) or _keeps_images(dataset):
+        dataset = dataset.dataset  # type: ignore[union-attr]
     return dataset
+
+
+def _keeps_images(dataset: Wrapper) -> bool:
+    """Return whether a wrapper has the images of its dataset, each once, as ``MultiImageMixDataset`` has."""
+    selects = isinstance(dataset, (RepeatDataset, ClassBalancedDataset)) or hasattr(dataset, 'indices')
+    return hasattr(dataset, 'dataset') and not selects and len(dataset) == len(dataset.dataset)
 
 
 def drawn_class_counts(dataset: Wrapper) -> List[int]:

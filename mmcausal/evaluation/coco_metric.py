@@ -105,6 +105,7 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
         groups: Other groups than by ``rare`` and ``common``: two quantiles of the categories sorted by training images,
             such as ``(1/3, 2/3)`` (see :func:`mmcausal.evaluation.quantile_groups`), or a dict of class names or labels
             by the name of their group, reported as ``coco/bbox_AP_<name>``.
+        sort_categories: Whether to sort the categories of the annotation files by id, as ``Objects365V1Dataset`` does.
         **kwargs: Arguments of the host's metric.
 
     Attributes:
@@ -129,8 +130,10 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
                  rare: int = 10,
                  common: int = 100,
                  groups: Optional[Groups] = None,
+                 sort_categories: bool = False,
                  **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, sort_categories=sort_categories, **kwargs)
+        self.sort_categories = sort_categories
         self.iou_thrs = np.atleast_1d(self.iou_thrs)  # NumPy >= 2.1 refuses how pycocotools compares a list
         if train_ann_file is not None and class_counts is not None:
             raise ValueError('train_ann_file must not be given with class_counts, because it has counts of its own, '
@@ -158,7 +161,8 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
     @dataset_meta.setter
     def dataset_meta(self, dataset_meta: dict) -> None:
         self._dataset_meta = dataset_meta
-        if not dataset_meta or not (self.ap_metrics or self.format_only):
+        # MultiDatasetsEvaluator gives a metric the list of all members' first, later the member's own
+        if not dataset_meta or isinstance(dataset_meta, (list, tuple)) or not (self.ap_metrics or self.format_only):
             return
         classes = dataset_meta['classes']
         if self._coco_api is not None:
@@ -174,7 +178,10 @@ class CocoMetric(TotalEffectMixin, host.CocoMetric):
             return training_counts(self.class_counts, dataset_meta)
         content = load_annotations(self.train_ann_file, 'train_ann_file', self.backend_args)
         classes = dataset_meta['classes']
-        check_category_order([category['name'] for category in content['categories']], classes, self.train_ann_file)
+        categories = content['categories']
+        if self.sort_categories:
+            categories = sorted(categories, key=lambda category: category['id'])
+        check_category_order([category['name'] for category in categories], classes, self.train_ann_file)
         counts = image_counts(content)
         return training_counts({name: counts[name] for name in classes}, dataset_meta)
 

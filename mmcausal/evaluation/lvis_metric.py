@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
+from torch import Tensor
 
 from mmcausal.checks import check_integer
 from mmcausal.datasets.lvis import check_categories
@@ -66,7 +67,10 @@ class CheckedSamplesMixin:
 
     def check_sample(self, sample: dict) -> None:
         """Raise ``ValueError`` unless the annotation file has the image and the labels of a data sample."""
-        img_id, labels = sample.get('img_id'), sample['pred_instances']['labels']
+        self.check_prediction(sample.get('img_id'), sample['pred_instances']['labels'])
+
+    def check_prediction(self, img_id: Optional[int], labels: Union[np.ndarray, Tensor]) -> None:
+        """Raise ``ValueError`` unless the annotation file has this image and the labels (n,) of its detections."""
         if img_id not in self._lvis_api.imgs:
             raise ValueError(f'each data sample needs an img_id of ann_file, but got {img_id!r}')
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.cat_ids):
@@ -161,6 +165,8 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
 
     def evaluate_predictions(self, results: List[tuple]) -> Dict[str, float]:
         predictions = [prediction for _, prediction in results]
+        for prediction in predictions:
+            self.check_prediction(prediction['img_id'], prediction['labels'])
         missing = set(self.img_ids) - {prediction['img_id'] for prediction in predictions}
         if missing and not self.format_only:
             MMLogger.get_current_instance().warning(
@@ -282,7 +288,10 @@ class LVISMetric(CheckedSamplesMixin, TotalEffectMixin, HostLVISMetric):
         return values
 
     def check_sample(self, sample: dict) -> None:
-        super().check_sample(sample)
+        # MultiDatasetsEvaluator gives each metric the samples of all members, and takes those of others out in the end
+        is_of_member = isinstance(self.dataset_meta, dict) and 'cumulative_sizes' not in self.dataset_meta
+        if not self.dataset_meta or is_of_member:
+            super().check_sample(sample)
         if 'segm' in self.metrics and 'masks' not in sample['pred_instances']:
             raise ValueError(f"metric 'segm' needs pred_instances with masks, but image {sample['img_id']} has none")
 

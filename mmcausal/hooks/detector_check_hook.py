@@ -56,6 +56,13 @@ class DetectorCheckHook(CheckpointCheckHook, NumClassCheckHook):
         for dataset in _members(dataloader.dataset):
             _check_categories(dataset)
 
+    def _check_head(self, runner: Runner, mode: str) -> None:
+        # One by one, because the meta information of a ConcatDataset is a list if that of its members differs
+        for dataset in _members((runner.train_dataloader if mode == 'train' else runner.val_dataloader).dataset):
+            member = SimpleNamespace(dataset=dataset)
+            super()._check_head(SimpleNamespace(model=runner.model, train_dataloader=member, logger=runner.logger),
+                                'train')
+
 
 def _members(dataset: Dataset) -> List[Dataset]:
     """Return the datasets in wrappers such as ``RepeatDataset`` and ``ConcatDataset``, at any depth."""

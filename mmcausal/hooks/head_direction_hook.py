@@ -56,8 +56,8 @@ class HeadDirectionHook(CheckpointCheckHook):
     Raises:
         ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear``, or with one that has
             no TDE (:func:`mmcausal.models.tde_support.check_tde`) or other classes than the training data; several
-            optimisers, or one without a momentum; a strategy of MMEngine that nobody has tried, or buffers in half
-            precision. Before a test, see :class:`CheckpointCheckHook`.
+            optimisers, or one without a momentum; a ``MeanTeacherHook`` that skips buffers; a strategy of MMEngine that
+            nobody has tried, or buffers in half precision. Before a test, see :class:`CheckpointCheckHook`.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]``
@@ -86,6 +86,10 @@ class HeadDirectionHook(CheckpointCheckHook):
             # Class means are not trained, and as the memory of OLTRHead they yield no logits
             if isinstance(layer, TDELinear) and not isinstance(layer, NCMLinear):
                 check_tde(unwrap(runner.model), name)
+        # Of MMDetection's MeanTeacherHook
+        if any(getattr(hook, 'skip_buffers', False) for hook in runner.hooks):
+            raise ValueError('MeanTeacherHook must have skip_buffer=False, because the head direction is a buffer: '
+                             'without it, the teacher, which predicts, has no TDE')
         self._check_classes(getattr(runner, 'train_dataloader', None))
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError('HeadDirectionHook follows the steps of one optimiser, but got an OptimWrapperDict of '
@@ -137,7 +141,7 @@ class HeadDirectionHook(CheckpointCheckHook):
 
     def after_train(self, runner: Runner) -> None:
         for layer in self.layers:
-            if not layer.num_updates and not isinstance(layer, NCMLinear):
+            if not layer.mean_feature.any() and not isinstance(layer, NCMLinear):
                 runner.logger.warning(f'The head direction was never updated: {layer.without_samples}')
             if layer.num_skipped:
                 runner.logger.warning(f'In this training, {layer.skipped_batches()}')

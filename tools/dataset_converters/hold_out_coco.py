@@ -6,6 +6,7 @@ image of each category stays, and so do images without annotations. The images t
 import argparse
 import json
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Dict
 
@@ -47,7 +48,8 @@ def wanted_images(content: dict, args: argparse.Namespace) -> Dict[int, int]:
     counts = image_counts(content)
     names = args.classes or list(ids)
     if args.per_category is None:
-        fraction = check_number('--fraction', args.fraction, '(0, 1)')
+        # As it was typed: 0.29 * 100 is less than 29 in floats
+        fraction = Fraction(str(check_number('--fraction', args.fraction, '(0, 1)')))
         return {ids[name]: int(fraction * counts[name]) for name in names}
     number = int(check_number('--per-category', args.per_category, '[1, inf)'))
     return {ids[name]: number for name in names}

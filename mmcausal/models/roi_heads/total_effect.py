@@ -81,9 +81,11 @@ class DetectionTotalEffectRecorder:
         instances, self._instances, self._features = self._instances, [], []
         is_tde = not detector.training and all(head.fc_cls.alpha != 0 for head in self.heads)
         if is_tde and isinstance(predictions, list):
-            # Without a proposal, no head ran.
-            for sample, boxes in zip(predictions, instances or [sample.pred_instances for sample in predictions]):
-                sample.total_effect_instances = boxes
+            # Without a proposal, no head ran. Panoptic predictions have no boxes.
+            instances = instances or [sample.get('pred_instances') for sample in predictions]
+            for sample, boxes in zip(predictions, instances):
+                if boxes is not None:
+                    sample.total_effect_instances = boxes
 
     def remove(self) -> None:
         """Leave later predictions alone."""

@@ -109,7 +109,7 @@ class TDEDetectorTTA(DetTTAModel):
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None) -> None:
         if tta_cfg is None:
             tta_cfg = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=300)
-        if not isinstance(tta_cfg, dict) or 'nms' not in tta_cfg:
+        if not isinstance(tta_cfg, dict) or not {'nms', 'max_per_img'} <= tta_cfg.keys():
             raise ValueError(f'tta_cfg must be a dict with nms and max_per_img, but got {tta_cfg!r}')
         super().__init__(tta_cfg=ConfigDict(tta_cfg), module=module, data_preprocessor=data_preprocessor)
         if isinstance(self.module, TDEDetectorTTA):  # --tta with a config that has this wrapper as its model
