@@ -95,16 +95,15 @@ def check_config(name: str, value: _Value, *built: type) -> _Value:
     return value
 
 
-def check_path(name: str, value: _Value) -> _Value:
-    """Return ``value`` if it is the path of a file or folder.
+def check_path(name: str, value: object) -> str:
+    """Return ``value`` as a string if it is the path of a file or folder.
 
     Raises:
         ValueError: Another value.
     """
-    is_path = isinstance(value, (str, os.PathLike))
-    if not is_path:
+    if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f'{name} must be a path, but got {value!r}')
-    return value
+    return os.fspath(value)
 
 
 def check_choice(name: str, value: _Name, choices: Collection[str]) -> _Name:

@@ -23,8 +23,8 @@ class ClassMeansLoop(EpochBasedTrainLoop):
         **kwargs: ``val_begin``, ``val_interval`` and ``dynamic_intervals`` of MMEngine's ``EpochBasedTrainLoop``.
 
     Raises:
-        ValueError: Another classifier or layer, a class without an image, or an ``EMAHook``, which would average the
-            means with the weights before.
+        ValueError: Another classifier or layer, a class without an image, a dataloader that drops the last batch, or an
+            ``EMAHook``, which would average the means with the weights before.
     """
 
     def __init__(self, runner: Runner, dataloader: Union[DataLoader, dict], **kwargs: Union[int, list, None]) -> None:
@@ -34,6 +34,9 @@ class ClassMeansLoop(EpochBasedTrainLoop):
             raise ValueError('ClassMeansLoop needs an NCMLinear as head.fc of a StageTwoClassifier, but got a '
                              f'{type(self.model.head.fc).__name__} of a {type(self.model).__name__}')
 
+        if self.dataloader.drop_last:
+            raise ValueError('ClassMeansLoop needs all training images, but drop_last=True of its dataloader leaves '
+                             'some out')
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise ValueError('ClassMeansLoop must run without EMAHook, which would average the class means with the '
                              'weights before them: leave it out of custom_hooks')

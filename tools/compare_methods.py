@@ -49,7 +49,9 @@ NEUTRAL = ('data_root', 'data_prefix', 'num_workers', 'persistent_workers', 'md5
            'accumulative_counts')
 # Optimiser wrappers that take the same steps, up to rounding
 SAME_STEPS = ('OptimWrapper', 'AmpOptimWrapper', 'mmcausal.CPUAmpOptimWrapper')
-EPOCH_KEYS = ('end', 'begin', 'T_max', 'milestones', 'max_epochs')
+# Of the hosts' schedules and hooks. Under by_epoch=False they count iterations, of which there are as many fewer.
+EPOCH_KEYS = ('max_epochs', 'begin', 'end', 'milestones', 'T_max', 'step_size', 'periods', 'total_steps',
+              'action_epoch', 'begin_epoch', 'begin_iter', 'switch_epoch', 'num_last_epochs')
 
 
 def parse_args() -> argparse.Namespace:
@@ -98,11 +100,12 @@ def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
     if 'max_iters' in (cfg.train_cfg or {}):
         raise ValueError(f'{path} must train by epochs, but has train_cfg.max_iters={cfg.train_cfg.max_iters}')
     cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
-    cfg.randomness = dict(seed=seed)
-    if args.epochs and cfg.train_cfg and 'max_epochs' in cfg.train_cfg and not cfg.get('load_from'):
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    if args.epochs and 'max_epochs' in (cfg.train_cfg or {}) and stage_one_of(path, cfg) is None:
         factor = args.epochs / cfg.train_cfg.max_epochs
         for part in ('train_cfg', 'param_scheduler', 'custom_hooks', 'train_dataloader'):
-            cfg[part] = scale_epochs(cfg[part].to_dict() if hasattr(cfg[part], 'to_dict') else cfg[part], factor)
+            if cfg.get(part) is not None:
+                cfg[part] = scale_epochs(cfg[part].to_dict() if hasattr(cfg[part], 'to_dict') else cfg[part], factor)
     return cfg
 
 
@@ -125,6 +128,7 @@ def check_config(path: Path, args: argparse.Namespace) -> None:
         if not cfg.train_cfg and stage_one is None:
             raise ValueError('it has no train_cfg, and beside it is no config of a first stage for '
                              f'load_from={cfg.get("load_from")!r}')
+        checkpoint_name(cfg)
     if stage_one is not None:
         check_config(stage_one, args)
 
@@ -166,15 +170,29 @@ def train(path: Path, seed: int, args: argparse.Namespace) -> Path:
     if not cfg.train_cfg:
         return Path(cfg.load_from)
     work_dir = args.work_dir / f'{training_name(path)}_{seed}_{signature(cfg)}'
-    checkpoint = work_dir / f'epoch_{cfg.train_cfg.get("max_epochs", 1)}.pth'
+    checkpoint = work_dir / checkpoint_name(cfg)
     if not checkpoint.exists():
         write_text(work_dir / 'config.py', cfg.pretty_text)
         note_start(work_dir)
         start = time.time()
         print(f'{path.stem}, seed {seed}: training in {work_dir}', flush=True)
-        run('train', work_dir / 'config.py', ['--resume'] if any(work_dir.glob('epoch_*.pth')) else [], work_dir, args)
+        run('train', work_dir / 'config.py', ['--resume'] if any(work_dir.glob('*.pth')) else [], work_dir, args)
         print(f'{path.stem}, seed {seed}: trained in {time.time() - start:.0f} s', flush=True)
     return checkpoint
+
+
+def checkpoint_name(cfg: Config) -> str:
+    """Return the name of the checkpoint that a training leaves in the end.
+
+    Raises:
+        ValueError: Checkpoints in another folder, or by iterations.
+    """
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    if hook.get('out_dir') or not hook.get('by_epoch', True):
+        raise ValueError('its CheckpointHook must save epochs in the folder of the training, but has '
+                         f'out_dir={hook.get("out_dir")!r}, by_epoch={hook.get("by_epoch", True)}')
+    template = hook.get('filename_tmpl') or 'epoch_{}.pth'
+    return template.format((cfg.train_cfg or {}).get('max_epochs', 1))
 
 
 def note_start(work_dir: Path) -> None:
@@ -201,6 +219,9 @@ def test(path: Path, seed: int, args: argparse.Namespace) -> Dict[str, Any]:
     accuracies = {name: metrics[key] for name, key in SHOTS.items() if key in metrics}
     precisions = {name: 100 * metrics[key] for name, keys in PRECISIONS.items() for key in keys
                   if metrics.get(key, -1) >= 0}
+    if not accuracies and not precisions:
+        sys.exit(f'the test of {path} must report one of {", ".join(SHOTS.values())} (mmcausal.ShotAccuracy without a '
+                 f'prefix) or of {", ".join(keys[0] for keys in PRECISIONS.values())}, but has {", ".join(metrics)}')
     return dict(accuracies, **precisions, seed=seed, run=checkpoint.parent.name,
                 trained=json.loads(starts.read_text(encoding='utf-8')) if starts.exists() else None)
 

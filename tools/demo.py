@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmpretrain import ImageClassificationInferencer
 
+from mmcausal.analysis import provide_class_counts
 from mmcausal.checkpoint_files import read_checkpoint, safe_checkpoints
 from mmcausal.checkpoints import OTHER_NETWORK, check_checkpoint, missing_parameters, weights_of
 from mmcausal.commands import (
@@ -77,7 +78,7 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
         sys.exit(f'{path} cannot be read as an image')
     if is_grey:
         return image[..., None]
-    is_from_file = any('LoadImage' in step['type'] for step in inferencer.config.test_dataloader.dataset.pipeline)
+    is_from_file = any('LoadImage' in str(step['type']) for step in inferencer.config.test_dataloader.dataset.pipeline)
     return image if is_from_file else np.ascontiguousarray(image[..., ::-1])
 
 
@@ -119,6 +120,7 @@ def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELi
     # Again, because a stock layer had no place for a direction
     classifier.load_state_dict(state, strict=False)
     layer.check_loaded()
+    provide_class_counts(classifier, cfg)
     return inferencer, layer, layer.resolved_alpha()
 
 

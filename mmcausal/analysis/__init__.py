@@ -34,6 +34,7 @@ from mmcausal.analysis.trained import (
     identity_of,
     load_classifier,
     load_weights,
+    provide_class_counts,
     quiet_runner,
     remaining_batches,
     reported_groups,
@@ -41,12 +42,12 @@ from mmcausal.analysis.trained import (
 )
 
 __all__ = [
-    'Correction', 'FeatureStore', 'alphas_in', 'auto_alphas', 'build_split',
-    'build_split_without_test_images', 'check_config_name', 'check_correction', 'check_identity', 'check_names',
-    'collect_features', 'commit', 'complete_features', 'configured_alphas', 'features_folder', 'hash_config',
-    'hash_dataset', 'hash_file', 'identity_of', 'image_keys', 'iterate_features', 'iterate_probs',
-    'load_classifier', 'load_weights', 'machine', 'predict', 'provenance', 'quiet_runner', 'remaining_batches',
-    'reported_groups', 'shot_metric', 'sweep_alpha', 'sweep_corrections', 'write_alpha_config'
+    'Correction', 'FeatureStore', 'alphas_in', 'auto_alphas', 'build_split', 'build_split_without_test_images',
+    'check_config_name', 'check_correction', 'check_identity', 'check_names', 'collect_features', 'commit',
+    'complete_features', 'configured_alphas', 'features_folder', 'hash_config', 'hash_dataset', 'hash_file',
+    'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier', 'load_weights', 'machine',
+    'predict', 'provenance', 'provide_class_counts', 'quiet_runner', 'remaining_batches', 'reported_groups',
+    'shot_metric', 'sweep_alpha', 'sweep_corrections', 'write_alpha_config'
 ]
 
 if is_usable('mmdet'):

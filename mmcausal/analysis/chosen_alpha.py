@@ -41,7 +41,7 @@ def write_alpha_config(config: str, alpha: Alpha, out: Union[str, Path], classif
     if not isinstance(cfg.model['type'], str):
         raise ValueError(f'{config} must name its types as text, to be inherited from, but is a config of pure Python '
                          f'(read_base): set alpha={alpha!r} in it')
-    base = Path(config).resolve()
+    base = Path(config).absolute()  # a link has its bases beside itself
     errors = []
     for change in _changes(cfg, alpha, classifier):
         try:

@@ -67,13 +67,17 @@ def hash_file(path: Union[str, Path]) -> str:
 
 
 def hash_config(config: Value, ignore: Iterable[str] = ()) -> str:
-    """Return the SHA-256 of a part of a config, without the settings in ``ignore`` at any depth."""
+    """Return the SHA-256 of a part of a config, without the settings in ``ignore`` at any depth.
+
+    Backbone and neck enter whole: their ``alpha``, e.g. of an ELU, is no classifier's.
+    """
     return hashlib.sha256(json.dumps(_without(config, set(ignore)), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _without(value: Value, ignore: Set[str]) -> Value:
     if isinstance(value, dict):
-        return {key: _without(item, ignore) for key, item in value.items() if key not in ignore}
+        return {key: item if key in ('backbone', 'neck') else _without(item, ignore)
+                for key, item in value.items() if key not in ignore}
     return [_without(item, ignore) for item in value] if isinstance(value, (list, tuple)) else value
 
 

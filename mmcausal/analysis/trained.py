@@ -24,6 +24,7 @@ from mmcausal.analysis.feature_store import (
 from mmcausal.checkpoint_files import safe_checkpoints
 from mmcausal.config_files import errors_naming, read_config
 from mmcausal.evaluation import ShotAccuracy
+from mmcausal.hooks.class_prior_hook import give_missing_counts, lacking_counts
 from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import without_wrappers
 
@@ -54,7 +55,7 @@ def quiet_runner(config: str, checkpoint: str, options: Optional[dict] = None, n
     # Only this hook acts at test time, on the last bits of the features; others expect a training.
     is_channels_last = any('ChannelsLastHook' in str(hook['type']) for hook in cfg.get('custom_hooks') or [])
     cfg.custom_hooks = [dict(type='mmcausal.CheckpointCheckHook')]
-    if 'visualizer' in cfg:
+    if cfg.get('visualizer') is not None:
         cfg.visualizer.vis_backends = None  # no run in an online service
     with errors_naming(f'{config} must be a config that can be built'):
         runner = Runner.from_cfg(cfg)
@@ -73,6 +74,19 @@ def load_weights(runner: Runner) -> None:
     with safe_checkpoints():
         runner.load_or_resume()
     runner.call_hook('check_weights')
+    provide_class_counts(runner.model, runner.cfg)
+
+
+def provide_class_counts(model: nn.Module, cfg: Config) -> None:
+    """Give a model that needs class counts to infer, but has none, those that the test split's ``metainfo`` carries.
+
+    A checkpoint of another classifier has none, and :class:`mmcausal.hooks.ClassPriorHook` acts in tests alone.
+
+    Raises:
+        ValueError: A test split without these counts.
+    """
+    if lacking_counts(model):
+        give_missing_counts(model, build_split(cfg, 'test'))
 
 
 def check_names(runner: Runner, dataset: BaseDataset) -> None:

@@ -108,9 +108,9 @@ class ImageFolder(CheckedImages):
                  **kwargs: Union[str, bool, int, dict, Sequence, None]) -> None:
         self.split = check_choice('split', split, SPLITS)
         self.is_training_split = split == 'train'
-        check_path('data_root', data_root)
-        check_path('folder', '' if folder is None else folder)
-        self.train_folder = check_path('train_folder', train_folder)
+        data_root = check_path('data_root', data_root)
+        folder = None if folder is None else check_path('folder', folder)
+        self.train_folder = train_folder = check_path('train_folder', train_folder)
         self.val_per_class = check_integer('val_per_class', val_per_class, 0)
         self.val_fraction = check_number('val_fraction', val_fraction, '[0, 1)')
         if val_per_class and val_fraction:

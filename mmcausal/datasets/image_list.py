@@ -145,6 +145,9 @@ class ImageList(CheckedImages):
         else:
             labels = self._train_labels()
         self._metainfo['class_counts'] = np.bincount(labels, minlength=self.num_classes).tolist()
+        if len(self.CLASSES) != self.num_classes:
+            raise ValueError(f'num_classes must be the number of class names, but got {self.num_classes}, and '
+                             f'{len(self.CLASSES)} names')
         data_list = super().load_data_list()
         # The host keeps the byte order mark that Windows puts at the start of UTF-8
         data_list[0]['img_path'] = data_list[0]['img_path'].replace('\ufeff', '')

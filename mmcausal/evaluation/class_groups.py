@@ -148,12 +148,13 @@ def check_groups(groups: Groups, reserved: Sequence[str] = ()) -> Groups:
 
     Args:
         groups: Two quantiles, or class names or labels by the name of their group.
-        reserved: Names that no group may have.
+        reserved: Names that no group may have. Nor may it start as a metric by total effect.
     """
     if isinstance(groups, Mapping):
         _check_named(groups)
-        if set(groups) & set(reserved):
-            raise ValueError(f'names of groups must not be among {tuple(reserved)}, but got {sorted(groups)}')
+        if set(groups) & set(reserved) or any(name.startswith('total_effect_') for name in groups):
+            raise ValueError(f'names of groups must not be among {tuple(reserved)}, nor start with total_effect_, but '
+                             f'got {sorted(groups)}')
     else:
         _checked_quantiles(groups)
     return groups

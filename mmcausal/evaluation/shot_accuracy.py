@@ -1,13 +1,13 @@
 """Accuracy by the number of training samples of a class."""
 import logging
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from mmcausal.checks import check_choice, check_flag
+from mmcausal.checks import check_choice, check_flag, is_number
 from mmcausal.class_prior import class_probabilities
 from mmcausal.encoding import log_text
 from mmcausal.evaluation.class_groups import SHOTS, Groups, check_groups, class_groups, shot_groups
@@ -24,16 +24,12 @@ def _checked_prior(class_prior: Prior) -> Prior:
     """Return ``class_prior`` if it is None, a name or valid weights (C,), else raise ``ValueError``."""
     if class_prior is None or (isinstance(class_prior, str) and class_prior in ('train', 'reversed')):
         return class_prior
-    try:
-        prior = np.asarray(class_prior, dtype=np.float64)
-        is_usable = prior.ndim == 1 and np.isfinite(prior).all() and (prior >= 0).all() and prior.any()
-    except (TypeError, ValueError):
-        is_usable = False
-    if not is_usable:
-        number = '' if isinstance(class_prior, (str, float, int)) else f'{len(class_prior)} '
-        raise ValueError(f"class_prior must be 'train', 'reversed' or {number}weights >= 0, not all 0, but got "
-                         f'{class_prior!r}')
-    return prior
+    weights: Any = class_prior.tolist() if hasattr(class_prior, 'tolist') else class_prior
+    is_list = isinstance(weights, (list, tuple))
+    if not is_list or not all(is_number(weight) and weight >= 0 for weight in weights) or not any(weights):
+        raise ValueError(f"class_prior must be 'train', 'reversed' or {f'{len(weights)} ' if is_list else ''}weights "
+                         f'>= 0, not all 0, but got {class_prior!r}')
+    return np.asarray(weights, dtype=np.float64)
 
 
 def predicted_class(scores: Tensor) -> int:

@@ -94,8 +94,9 @@ class CheckpointHook(HostCheckpointHook):
 
 def repair_last_checkpoint(work_dir: Path, filename_tmpl: str) -> None:
     """Set ``last_checkpoint`` to the newest whole checkpoint in a folder if it names none."""
-    pattern = re.sub(r'\{[^}]*\}', '*', filename_tmpl)  # the number may be padded, as in 'epoch_{:03d}.pth'
-    checkpoints = [path for path in work_dir.glob(pattern) if zipfile.is_zipfile(path)]
+    # The number may be padded, as in 'epoch_{:03d}.pth'. Published checkpoints have a hash after it.
+    name = re.compile(re.sub(r'\\\{.*?\\\}', r'\\d+', re.escape(filename_tmpl)))
+    checkpoints = [path for path in work_dir.iterdir() if name.fullmatch(path.name) and zipfile.is_zipfile(path)]
     if checkpoints and not is_whole(find_latest_checkpoint(str(work_dir))):
         newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns)
         write_bytes(work_dir / 'last_checkpoint', os.fsencode(newest))

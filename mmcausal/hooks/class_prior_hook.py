@@ -4,6 +4,7 @@ from typing import Callable, List, Sequence
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from mmcausal.class_prior import TakesClassCounts
 from mmcausal.datasets.class_counts import UncountableError, classes_of, drawn_class_counts, image_class_counts
@@ -42,6 +43,23 @@ def set_counts(modules: Sequence[TakesClassCounts], counts: List[int], dataset: 
                              f'{error}. Without a training image: {", ".join(empty)}') from error
 
 
+def lacking_counts(model: nn.Module) -> List[TakesClassCounts]:
+    """Return the modules that need class counts to infer and have none."""
+    modules = modules_of_type(model, TakesClassCounts)  # type: ignore[type-abstract]
+    return [module for module in modules if getattr(module, 'lacks_class_counts', False)]
+
+
+def give_missing_counts(model: nn.Module, dataset: BaseDataset) -> None:
+    """Give the training counts in a dataset's ``metainfo`` to the modules that need them to infer and have none.
+
+    Raises:
+        ValueError: A dataset without these counts, or with a class that has none.
+    """
+    lacking = lacking_counts(model)
+    if lacking:
+        set_counts(lacking, _meta_counts(dataset), dataset)
+
+
 def _counts(dataset: BaseDataset, count: Callable[[BaseDataset], List[int]]) -> List[int]:
     try:
         return count(dataset)
@@ -62,8 +80,10 @@ def _meta_counts(dataset: BaseDataset) -> List[int]:
 class ClassPriorHook(Hook):
     """Count the training images of each class and give the counts to the model, see :func:`give_class_counts`.
 
-    Before a test, a classifier that needs counts to infer, but found none in its checkpoint, gets those in the test
-    data's ``metainfo``: the counts of the *training* images, which the test splits of mmcausal's classification
+    So do the losses that MMPretrain's ``SwitchRecipeHook`` brings in later.
+
+    Before a validation or test, a classifier that needs counts to infer, but found none in its checkpoint, gets those
+    in the data's ``metainfo``: the counts of the *training* images, which all splits of mmcausal's classification
     datasets carry. Test labels are never counted.
 
     Raises:
@@ -73,6 +93,7 @@ class ClassPriorHook(Hook):
     def before_train(self, runner: Runner) -> None:
         # EMAHook copied the model when nobody knew the counts, and averages only buffers of one size
         models = [runner.model, *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))]
+        models += _losses_to_come(runner)
         modules = [module for model in models
                    for module in modules_of_type(model, TakesClassCounts)]  # type: ignore[type-abstract]
         if not modules:
@@ -80,9 +101,17 @@ class ClassPriorHook(Hook):
                              'mmcausal.BalancedSoftmaxLoss')
         give_class_counts(modules, runner.train_dataloader.dataset)
 
+    def before_val(self, runner: Runner) -> None:
+        give_missing_counts(runner.model, runner.val_dataloader.dataset)
+
     def before_test(self, runner: Runner) -> None:
-        modules = modules_of_type(runner.model, TakesClassCounts)  # type: ignore[type-abstract]
-        lacking = [module for module in modules if getattr(module, 'lacks_class_counts', False)]
-        if lacking:
-            dataset = runner.test_dataloader.dataset
-            set_counts(lacking, _meta_counts(dataset), dataset)
+        give_missing_counts(runner.model, runner.test_dataloader.dataset)
+
+
+def _losses_to_come(runner: Runner) -> List[nn.Module]:
+    """Return the losses of MMPretrain's ``SwitchRecipeHook``, on the device of the model."""
+    schedules = [getattr(hook, 'schedule', None) for hook in runner.hooks]
+    losses = [recipe.get('loss') for schedule in schedules if isinstance(schedule, dict)
+              for recipe in schedule.values()]
+    device = next(runner.model.parameters()).device
+    return [loss.to(device) for loss in losses if isinstance(loss, nn.Module)]

@@ -90,6 +90,9 @@ class HeadDirectionHook(CheckpointCheckHook):
         if any(getattr(hook, 'skip_buffers', False) for hook in runner.hooks):
             raise ValueError('MeanTeacherHook must have skip_buffer=False, because the head direction is a buffer: '
                              'without it, the teacher, which predicts, has no TDE')
+        if hasattr(unwrap(runner.model), 'conventional_share') and any(layer.num_heads % 2 for layer in self.layers):
+            raise ValueError('BBNClassifier needs a classifier with an even num_heads, because it scales each half of '
+                             'the features by the share of its branch, and with it the head direction')
         self._check_classes(getattr(runner, 'train_dataloader', None))
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise ValueError('HeadDirectionHook follows the steps of one optimiser, but got an OptimWrapperDict of '
@@ -207,8 +210,8 @@ class HeadDirectionHook(CheckpointCheckHook):
         if not isinstance(self.momentum, str):
             return float(self.momentum)
         group = runner.optim_wrapper.param_groups[0]
-        momentum = group['betas'][0] if 'betas' in group else group.get('momentum')
-        if not momentum:
+        momentum = group['betas'][0] if 'betas' in group else group.get('momentum') or None
+        if momentum is None:
             raise ValueError("HeadDirectionHook(momentum='auto') found neither momentum nor betas in "
                              f'{type(runner.optim_wrapper.optimizer).__name__}; set momentum to a number')
         return float(momentum)

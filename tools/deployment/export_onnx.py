@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
+from mmcausal.analysis import provide_class_counts
 from mmcausal.checkpoint_files import read_checkpoint
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of, weights_of
 from mmcausal.commands import (
@@ -33,7 +34,8 @@ from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.registry import MODELS
 
 TOLERANCE = 1e-4
-DIRECTION = ('mean_feature', 'mean_cosine', 'num_updates')  # a checkpoint without them has no TDE
+# A checkpoint without the first three has no TDE, one without the last gets it from the data
+OPTIONAL = ('mean_feature', 'mean_cosine', 'num_updates', 'log_prior')
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,10 +66,11 @@ def load_classifier(args: argparse.Namespace) -> torch.nn.Module:
     enable_tde(model, alpha_of(model, args.classifier) if args.alpha is None else args.alpha, args.classifier)
     state = weights_of(read_checkpoint(args.checkpoint))
     own = {name: shape for name, shape in shapes_of(model.state_dict()).items()
-           if name in state or name.split('.')[-1] not in DIRECTION}
+           if name in state or name.split('.')[-1] not in OPTIONAL}
     check_checkpoint(f'{args.config} ({args.checkpoint})', differences(own, shapes_of({
         name: value for name, value in state.items() if name in own})))
     model.load_state_dict(state, strict=False)
+    provide_class_counts(model, cfg)
     return model.eval()
 
 

@@ -27,7 +27,7 @@ class BBNClassifier(ImageClassifier):
         conventional_share: Share of the first branch in [0, 1], set by :class:`mmcausal.hooks.CumulativeLearningHook`.
 
     Raises:
-        ValueError: A backbone without twins, or an odd number of training images.
+        ValueError: A backbone without twins, no neck, or an odd number of training images.
     """
 
     backbone: TwinBackbone
@@ -37,6 +37,9 @@ class BBNClassifier(ImageClassifier):
         if not hasattr(self.backbone, 'twins'):
             raise ValueError('BBNClassifier needs a backbone with twin blocks, such as mmcausal.ResNet32, but got '
                              f'{type(self.backbone).__name__}')
+        if not self.with_neck:
+            raise ValueError('BBNClassifier needs a neck that pools the features, such as GlobalAveragePooling, but '
+                             'got none')
         self.conventional_share = 1.
 
     def loss(self, inputs: Tensor, data_samples: List[DataSample]) -> Dict[str, Tensor]:
@@ -44,7 +47,9 @@ class BBNClassifier(ImageClassifier):
         if len(inputs) % 2:
             raise ValueError(f'BBNClassifier needs pairs of images, but got {len(inputs)} images; use the sampler '
                              'mmcausal.TwoBranchSampler and an even batch_size')
-        shares = self.conventional_share, 1 - self.conventional_share
+        # In evaluation mode, as for an estimated head direction, the features are those of a prediction
+        share = self.conventional_share if self.training else 0.5
+        shares = share, 1 - share
         features = [self.neck(twin(self.backbone.shared(inputs[branch::2])))
                     for branch, twin in enumerate(self.backbone.twins)]
         mixed = 2 * torch.cat([share * feature for share, feature in zip(shares, features)], dim=1)

@@ -128,8 +128,9 @@ class NCMLinear(TDELinear):
                  dtype: Optional[torch.dtype] = None) -> None:
         super().__init__(in_features, out_features, alpha=alpha, device=device, dtype=dtype)
         self.tau = check_number('tau', tau, '(0, inf)')
-        self.register_buffer('sums', torch.zeros_like(self.weight), persistent=False)
-        self.register_buffer('counts', self.weight.new_zeros(out_features), persistent=False)
+        sums = in_full_precision(torch.zeros_like(self.weight))  # half precision cannot count to 5000
+        self.register_buffer('sums', sums, persistent=False)
+        self.register_buffer('counts', sums.new_zeros(out_features), persistent=False)
         self.register_buffer('has_means', torch.zeros((), dtype=torch.bool, device=self.weight.device))
         self.knows_means = False  # what has_means says, without waiting for the device
 

@@ -39,10 +39,12 @@ def reduce_losses(losses: Tensor, weight: Optional[Tensor], reduction: str, avg_
 
 
 def check_labels(loss: nn.Module, labels: Tensor) -> None:
-    """Raise ``ValueError`` unless labels are (N,), one class per sample: Mixup's, for example, are (N, C)."""
+    """Raise ``ValueError`` unless labels are int64 (N,), one class per sample: Mixup's, for example, are (N, C)."""
     if labels.dim() != 1:
         raise ValueError(f'{type(loss).__name__} needs one label for each image, but got labels of shape '
                          f'{tuple(labels.shape)}')
+    if labels.dtype != torch.int64:  # PyTorch would take uint8 for a mask
+        raise ValueError(f'{type(loss).__name__} needs labels of type torch.int64, but got {labels.dtype}')
 
 
 class SampleLoss(nn.Module):

@@ -216,6 +216,12 @@ class DeferredReweightingLoss(ClassBalancedLoss):
     """
     is_active = True
 
+    def __init__(self, loss: Union[dict, nn.Module], beta: float = 0.9999) -> None:
+        super().__init__(loss, beta)
+        if getattr(self.loss, 'reduction', 'mean') == 'sum':
+            raise ValueError("DeferredReweightingLoss needs a loss with reduction='mean', because it divides by the "
+                             f"sum of the weights, but got reduction='sum' of {type(self.loss).__name__}")
+
     def weigh(self, class_weight: Tensor, weight: Optional[Tensor],
               avg_factor: AvgFactor) -> Tuple[Optional[Tensor], AvgFactor]:
         """Same as the base's, except that ``avg_factor`` applies to the loss without weights only."""
