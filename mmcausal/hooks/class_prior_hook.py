@@ -113,5 +113,4 @@ def _losses_to_come(runner: Runner) -> List[nn.Module]:
     schedules = [getattr(hook, 'schedule', None) for hook in runner.hooks]
     losses = [recipe.get('loss') for schedule in schedules if isinstance(schedule, dict)
               for recipe in schedule.values()]
-    device = next(runner.model.parameters()).device
-    return [loss.to(device) for loss in losses if isinstance(loss, nn.Module)]
+    return [loss.to(next(runner.model.parameters()).device) for loss in losses if isinstance(loss, nn.Module)]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 
 from mmcausal.analysis import FeatureStore, hash_config, hash_dataset, image_keys
 
@@ -131,3 +132,31 @@ def test_a_config_is_hashed_by_its_content_but_for_what_is_ignored():
     other = dict(stages=[dict(alpha=3, loss=dict(beta=2))], head=dict(type='H'))
     assert hash_config(config, ignore=['alpha']) == hash_config(other, ignore=['alpha'])
     assert hash_config(config, ignore=['alpha']) != hash_config(config, ignore=['alpha', 'beta'])
+
+
+def test_settings_of_the_network_count_whatever_their_name():
+    """An ``alpha`` of the head is a matter of inference, that of an activation changes the features."""
+    def model(elu, tde):
+        return dict(backbone=dict(act_cfg=dict(type='ELU', alpha=elu)), neck=dict(alpha=elu), head=dict(alpha=tde))
+
+    hashes = {(elu, tde): hash_config(model(elu, tde), ignore=('alpha', )) for elu in (1., .1) for tde in (0., 1.5)}
+    assert hashes[1., 0.] == hashes[1., 1.5] != hashes[.1, 0.] == hashes[.1, 1.5]
+
+
+def test_boxes_of_a_proposal_file_count():
+    """A detector without an RPN pools them."""
+    class Images:
+        def __init__(self, boxes, scores=None):
+            self.proposals = InstanceData(bboxes=np.array(boxes, dtype=np.float32))
+            if scores:
+                self.proposals.scores = np.array(scores)
+
+        def __len__(self):
+            return 1
+
+        def get_data_info(self, index):
+            return dict(img_path='a.jpg', instances=[], proposals=self.proposals)
+
+    found = [hash_dataset(Images(*each)) for each in (([[0, 0, 2, 2]], ), ([[0, 0, 2, 2]], ), ([[0, 0, 2, 3]], ),
+                                                      ([[0, 0, 2, 2]], [.5]))]
+    assert found[0] == found[1] and len(set(found)) == 3

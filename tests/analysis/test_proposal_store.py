@@ -165,3 +165,13 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(ValueError, match='the features of image 1 are not finite in float16'):
         store.append(Proposals(features=[torch.rand(3, 4), features], rois=None, bbox_pred=None, img_meta={}))
     assert len(store) == 1
+
+
+def test_boxes_without_regression_are_the_proposals():
+    detector = with_direction(small_detector('mask-rcnn_tde_r50', bbox_head=dict(with_reg=False)), 1.)
+    proposals, = iterate_proposals(detector, [one_image()])
+    assert proposals['bbox_pred'] is None and len(proposals['rois'])
+    expected, again = detector.test_step(one_image())[0].pred_instances, detect_again(detector, proposals, 1.)
+    assert len(again['bboxes'])
+    for key, value in again.items():
+        torch.testing.assert_close(value, expected[key], atol=1e-4, rtol=1e-4)

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from mmdet.datasets import ConcatDataset as DetConcatDataset
+from mmdet.datasets import MultiImageMixDataset
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.registry import init_default_scope
 from mmpretrain.datasets import KFoldDataset
@@ -146,3 +147,21 @@ def test_images_that_wrappers_repeat_count_once(concatenate):
         assert image_class_counts(data) == COUNTS
     assert len(concatenate([balanced])) > sum(COUNTS)
     assert image_class_counts(concatenate([balanced, repeated, digits()])) == [3 * count for count in COUNTS]
+
+
+def test_wrappers_that_mix_images_keep_what_is_inside():
+    """Mosaic and CopyPaste take one image at each index of their dataset, so repeats inside it are repeats."""
+    boxes = digits()
+    plain = drawn_class_counts(boxes)
+
+    def mixed(dataset):
+        return MultiImageMixDataset(dataset, pipeline=[dict(type='mmpretrain.PackInputs')])
+
+    for data in (mixed(boxes), mixed(RepeatDataset(boxes, 4)), RepeatDataset(mixed(boxes), 4),
+                 mixed(mixed(RepeatDataset(boxes, 4)))):
+        assert image_class_counts(data) == drawn_class_counts(data) == plain
+    balanced = ClassBalancedDataset(boxes, 0.5)
+    assert image_class_counts(mixed(balanced)) == plain
+    assert drawn_class_counts(mixed(balanced)) == drawn_class_counts(balanced) != plain
+    both = mixed(ConcatDataset([boxes, RepeatDataset(boxes, 4)]))
+    assert image_class_counts(both) == [2 * count for count in plain]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.coco_data import category_ap, coco_samples, coco_truth, moved_truth, write_truth
+from mmdet.evaluation.evaluator import MultiDatasetsEvaluator
 from mmdet.evaluation.metrics import coco_metric as host
 from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
@@ -226,3 +227,35 @@ def test_real_images_equal_pycocotools(tiny_coco, classes):
         aps = category_ap(str(tiny_coco), samples, cat_ids, kind)
         for group, value in mean_by_group(aps, groups, classes).items():
             assert result[f'coco/{kind}_{group}'] == pytest.approx(value, abs=1e-9)
+
+
+def test_one_metric_for_each_member_of_a_concatenation(coco):
+    """MultiDatasetsEvaluator gives each metric the list of all meta information, the samples of all, and slices."""
+    truth, ann_file = coco
+    samples = coco_samples(truth)
+    evaluator = MultiDatasetsEvaluator([dict(type='mmcausal.CocoMetric', ann_file=ann_file, class_counts=COUNTS),
+                                        dict(type='mmcausal.CocoMetric', ann_file=ann_file, class_counts=COUNTS)],
+                                       dataset_prefixes=['a', 'b'])
+    evaluator.dataset_meta = [dict(classes=CLASSES, cumulative_sizes=[6, 12], name=name) for name in 'ab']
+    evaluator.process(samples * 2, {})
+    result, expected = evaluator.evaluate(12), evaluate(samples, ann_file=ann_file, class_counts=COUNTS)
+    for prefix in 'ab':
+        assert {name: result[f'{prefix}/{name}'] for name in expected} == pytest.approx(expected)
+    with pytest.raises(ValueError, match='order'):
+        evaluator.metrics[0].dataset_meta = dict(classes=CLASSES[::-1])
+
+
+def test_sorted_categories_are_those_of_both_files(coco, tmp_path):
+    truth, ann_file = coco
+    train = tmp_path / 'train.json'
+    train.write_text(json.dumps(dict(truth, categories=truth['categories'][::-1], annotations=[
+        {key: value for key, value in each.items() if key != 'mask'} for each in truth['annotations']])))
+    by_id = [category['name'] for category in sorted(truth['categories'], key=lambda category: category['id'])]
+    metric = CocoMetric(ann_file=ann_file, train_ann_file=str(train), sort_categories=True)
+    metric.dataset_meta = dict(classes=by_id)
+    known = {label: sum(any(a['category_id'] == category and not a.get('iscrowd') for a in truth['annotations']
+                            if a['image_id'] == image['id']) for image in truth['images'])
+             for label, category in enumerate(sorted(c['id'] for c in truth['categories']))}
+    assert metric.counts.tolist() == list(known.values())
+    with pytest.raises(ValueError, match='must be in the order of the categories'):
+        CocoMetric(ann_file=ann_file, train_ann_file=str(train)).dataset_meta = dict(classes=CLASSES)

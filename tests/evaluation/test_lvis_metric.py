@@ -227,3 +227,19 @@ def test_bad_samples(truth, ann_file):
             LVISMetric(ann_file).process({}, [bad])
     with pytest.raises(ValueError, match='with masks, but image 3 has none'):
         LVISMetric(ann_file, 'segm').process({}, [good])
+
+
+def test_samples_of_other_members_pass_until_the_evaluation(truth, ann_file):
+    """MultiDatasetsEvaluator gives each metric the samples of all members, and takes those of others out in the end."""
+    samples = random_samples(truth, seed=1)
+    other = dict(samples[0], img_id=99)
+    expected = evaluate(LVISMetric(ann_file), samples)
+    classes = [category['name'] for category in sorted(truth['categories'], key=lambda category: category['id'])]
+    for meta in ([dict(classes=classes, cumulative_sizes=[6, 7])] * 2, dict(classes=classes, cumulative_sizes=[6, 7])):
+        metric = LVISMetric(ann_file)
+        metric.dataset_meta = meta
+        metric.process({}, [*samples, other])
+        del metric.results[6:]
+        assert metric.evaluate(size=6) == expected
+        with pytest.raises(ValueError, match='img_id of ann_file, but got 99'):
+            evaluate(metric, [other])

@@ -16,7 +16,7 @@ from torch.utils.data import Subset
 from mmcausal.datasets import LongTailedDigits
 from mmcausal.datasets.long_tail import long_tailed_counts
 from mmcausal.hooks import ClassPriorHook
-from mmcausal.models import EqualizationLoss, LogitAdjustedLinear
+from mmcausal.models import EqualizationLoss, LogitAdjustedLinear, LogitAdjustedLoss
 from mmcausal.registry import MODELS
 
 BOX_COUNTS = [500, 5, 50, 3]  # with tail_below=10, classes 1 and 3 are the tail
@@ -158,3 +158,21 @@ def test_subsets_of_pytorch_are_counted():
     ClassPriorHook().before_train(runner)
     labels = digits.get_gt_labels()[::2]
     assert loss.constants.exp().tolist() == pytest.approx([(labels == label).mean() for label in range(10)])
+
+
+def test_a_validation_of_its_own_gives_counts_too():
+    layer, hook = LogitAdjustedLinear(2, 4), ClassPriorHook()
+    hook.before_val(runner_with(nn.Sequential(layer), 'val', class_counts=COUNTS))
+    assert layer.log_prior.exp().tolist() == pytest.approx([n / 625 for n in COUNTS])
+
+
+def test_a_loss_that_a_recipe_brings_in_later_gets_counts(tmp_path):
+    cfg = baseline_cfg(tmp_path, epochs=2, custom_hooks=[
+        dict(type='mmcausal.ClassPriorHook'),
+        dict(type='mmpretrain.SwitchRecipeHook', schedule=[
+            dict(action_epoch=2, loss=dict(type='mmcausal.BalancedSoftmaxLoss'))])])
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    loss, counts = runner.model.head.loss_module, runner.train_dataloader.dataset.metainfo['class_counts']
+    assert type(loss) is LogitAdjustedLoss
+    torch.testing.assert_close(loss.constants.exp(), torch.tensor(counts) / sum(counts))

@@ -53,3 +53,23 @@ def test_shards_have_no_names_to_compare():
         hook.after_load_checkpoint(runner, dict(state_dict=state))
     weight.ds_id = 0  # as DeepSpeed marks shards
     hook.after_load_checkpoint(runner, dict(state_dict=state))
+
+
+def test_members_with_other_meta_information_are_checked_one_by_one():
+    """MMDetection's ConcatDataset has a list of meta information then, which the host's hook does not take."""
+    model = torch.nn.Module()
+    model.num_classes = 3
+
+    def runner_with(*numbers):
+        members = [SimpleNamespace(metainfo=dict(classes=tuple(range(number)))) for number in numbers]
+        dataset = SimpleNamespace(datasets=members, metainfo=[member.metainfo for member in members])
+        return SimpleNamespace(model=model, logger=None, test_dataloader=SimpleNamespace(dataset=dataset),
+                               train_dataloader=SimpleNamespace(dataset=dataset))
+
+    hook = DetectorCheckHook()
+    hook._check_classes(runner_with(3, 3), runner_with(3, 3).test_dataloader)
+    hook.before_train_epoch(runner_with(3, 3))
+    with pytest.raises(ValueError, match=r'`num_classes` \(3\).* does not matches .* 4'):
+        hook._check_classes(runner_with(3, 4), runner_with(3, 4).test_dataloader)
+    with pytest.raises(AssertionError, match=r'`num_classes` \(3\).* does not matches .* 4'):  # the host's
+        hook.before_train_epoch(runner_with(3, 4))

@@ -200,3 +200,32 @@ def test_a_validation_records_both_effects_of_a_detector(monkeypatch):
         HeadDirectionHook().before_val_epoch(runner)
         assert recorded.count(runner.model) == (is_detector and isinstance(layer, DetectionDeconfoundLinear))
     assert len(recorded) == 1
+
+
+def test_a_teacher_must_get_the_direction_too():
+    """MMDetection's MeanTeacherHook moves parameters alone by default, and the direction is a buffer."""
+    runner = runner_of(trained_layer(), iteration=3)
+    runner.hooks = [SimpleNamespace(skip_buffers=True)]
+    with pytest.raises(ValueError, match='MeanTeacherHook must have skip_buffer=False'):
+        HeadDirectionHook().before_train(runner)
+    runner.hooks = [SimpleNamespace(skip_buffers=False)]
+    HeadDirectionHook().before_train(runner)
+
+
+def test_branches_of_other_lengths_need_heads_of_their_own():
+    """BBN scales the halves of the features by the shares of its branches, which each head's unit length undoes."""
+    for num_heads, fits in ((1, False), (2, True), (3, False), (4, True)):
+        layer = DeconfoundLinear(12, 3, num_heads=num_heads)
+        runner = runner_of(layer, iteration=3)
+        runner.model.conventional_share = 1.
+        if fits:
+            HeadDirectionHook().before_train(runner)
+        else:
+            with pytest.raises(ValueError, match='BBNClassifier needs a classifier with an even num_heads'):
+                HeadDirectionHook().before_train(runner)
+
+
+def test_a_first_beta_of_zero_is_a_momentum():
+    runner = runner_of(trained_layer())
+    runner.optim_wrapper = OptimWrapper(torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], betas=(0., .99)))
+    assert HeadDirectionHook()._momentum(runner) == 0

@@ -72,3 +72,11 @@ def test_only_the_classes_of_the_user_matter(hold_out, tmp_path):
     source, files = write(tmp_path / 'all.json'), (tmp_path / 'train.json', tmp_path / 'held_out.json')
     output = hold_out(source, *files, '--per-category', 4, '--classes', 'é 0', 'é 1')
     assert 'held_out.json: 8 images, 4 to 4 of each category' in output and 'No training image' not in output
+
+
+@pytest.mark.parametrize('number, fraction, held_out', [(100, '0.29', 29), (90, '0.7', 63), (50, '1e-1', 5)])
+def test_a_share_is_the_decimal_number_that_was_typed(hold_out, tmp_path, number, fraction, held_out):
+    """In floats, 0.29 * 100 is less than 29."""
+    files = tmp_path / 'train.json', tmp_path / 'held_out.json'
+    hold_out(write(tmp_path / 'all.json', (number, )), *files, '--fraction', fraction)
+    assert len(json.loads(files[1].read_text())['images']) == held_out

@@ -5,6 +5,7 @@ from helpers.coco_data import coco_samples, coco_truth, write_truth
 from helpers.detectors import TDE_CONFIGS, heads_of, predict, small_detector, with_direction
 from helpers.lvis_data import evaluate, random_samples
 from helpers.runners import coco_cfg, shapes_cfg
+from mmdet.structures import DetDataSample
 from mmengine.runner import Runner
 
 from mmcausal.evaluation import CocoMetric, LVISMetric
@@ -138,3 +139,12 @@ def test_a_validation_worse_by_tde_names_the_command(shapes, tmp_path, monkeypat
     message, = told
     assert message.startswith('TDE with alpha=1.5 is worse here than the total effect (alpha=0): AP 0.1000 against '
                               '0.1200. Choose alpha on held-out images: python tools/analysis/sweep_detector_alpha.py')
+
+
+def test_predictions_without_boxes_stay_so():
+    """As those of a panoptic detector, of an image without a proposal."""
+    detector = with_direction(small_detector('mask-rcnn_tde_r50'), 1.).eval()
+    recorder = DetectionTotalEffectRecorder(detector)
+    sample = DetDataSample()
+    recorder._attach(detector, (), [sample])
+    assert sample.keys() == []

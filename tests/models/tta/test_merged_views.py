@@ -147,3 +147,9 @@ def test_merged_boxes_keep_the_labels_of_the_better_view():
     assert merged.pred_instances.labels.tolist() == [2, 0, 3]
     assert merged.pred_instances.scores.tolist() == pytest.approx([0.9, 0.5, 0.2])
     assert merged.pred_instances.bboxes.tolist() == [[0., 0., 20., 20.], [50., 50., 70., 70.], [80., 80., 100., 100.]]
+
+
+@pytest.mark.parametrize('tta_cfg', [dict(nms=dict(type='nms', iou_threshold=.5)), dict(max_per_img=3), 'nms'], ids=str)
+def test_settings_of_the_merge_are_checked_at_construction(tta_cfg):
+    with pytest.raises(ValueError, match='tta_cfg must be a dict with nms and max_per_img, but got'):
+        TDEDetectorTTA(small_detector('mask-rcnn_tde_r50'), tta_cfg=tta_cfg)
