@@ -6,9 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from mmdet.datasets import ConcatDataset as DetConcatDataset
-from mmdet.datasets import MultiImageMixDataset
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from mmpretrain.datasets import KFoldDataset
 from torch.utils.data import Subset
 
@@ -151,17 +150,19 @@ def test_images_that_wrappers_repeat_count_once(concatenate):
 
 def test_wrappers_that_mix_images_keep_what_is_inside():
     """Mosaic and CopyPaste take one image at each index of their dataset, so repeats inside it are repeats."""
-    boxes = digits()
-    plain = drawn_class_counts(boxes)
+    init_default_scope('mmdet')
+    plain = dict(type='mmcausal.LongTailedDigits', imbalance_ratio=100)
+    repeated, balanced = dict(type='RepeatDataset', dataset=plain, times=4), dict(
+        type='ClassBalancedDataset', dataset=plain, oversample_thr=0.5)
 
     def mixed(dataset):
-        return MultiImageMixDataset(dataset, pipeline=[dict(type='mmpretrain.PackInputs')])
+        return dict(type='MultiImageMixDataset', dataset=dataset, pipeline=[])
 
-    for data in (mixed(boxes), mixed(RepeatDataset(boxes, 4)), RepeatDataset(mixed(boxes), 4),
-                 mixed(mixed(RepeatDataset(boxes, 4)))):
-        assert image_class_counts(data) == drawn_class_counts(data) == plain
-    balanced = ClassBalancedDataset(boxes, 0.5)
-    assert image_class_counts(mixed(balanced)) == plain
-    assert drawn_class_counts(mixed(balanced)) == drawn_class_counts(balanced) != plain
-    both = mixed(ConcatDataset([boxes, RepeatDataset(boxes, 4)]))
-    assert image_class_counts(both) == [2 * count for count in plain]
+    for cfg in (mixed(plain), mixed(repeated), dict(repeated, dataset=mixed(plain)), mixed(mixed(repeated))):
+        dataset = DATASETS.build(cfg)
+        assert image_class_counts(dataset) == drawn_class_counts(dataset) == COUNTS
+    dataset = DATASETS.build(mixed(balanced))
+    assert image_class_counts(dataset) == COUNTS
+    assert drawn_class_counts(dataset) == drawn_class_counts(DATASETS.build(balanced)) != COUNTS
+    both = DATASETS.build(mixed(dict(type='ConcatDataset', datasets=[plain, repeated])))
+    assert image_class_counts(both) == [2 * count for count in COUNTS]
