@@ -96,3 +96,11 @@ def test_centred_features_have_no_direction_of_stage_one():
     assert not head.fc.mean_feature.any() and head.fc.num_updates == 0
     load_state_dict(head, {**state, **stage_one, 'center': torch.ones(4)})  # its own checkpoint
     assert head.fc.mean_feature.all() and head.fc.num_updates == 5
+
+
+def test_class_means_are_of_all_images(stage_one, tmp_path):
+    cfg = baseline_cfg(tmp_path, **{'model.type': 'mmcausal.StageTwoClassifier', 'model.head': head_of('NCMLinear'),
+                                   'load_from': stage_one.checkpoint, 'train_dataloader.drop_last': True})
+    cfg.train_cfg = dict(type='mmcausal.ClassMeansLoop')
+    with pytest.raises(ValueError, match='ClassMeansLoop needs all training images, but drop_last=True'):
+        Runner.from_cfg(cfg).train()

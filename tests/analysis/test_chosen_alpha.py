@@ -154,3 +154,13 @@ def test_configs_of_pure_python_are_refused(tmp_path):
     with pytest.raises(ValueError, match='lazy.py must name its types as text, .* set alpha=0.5 in it'):
         write_alpha_config(str(config), 0.5, tmp_path / 'out.py')
     assert not (tmp_path / 'out.py').exists()
+
+
+def test_bases_of_a_linked_config_are_beside_the_link(tmp_path):
+    for folder in ('shared', 'run'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'run' / 'base.py').write_text(f"_base_ = '{ROOT / DIGITS}'\n")
+    (tmp_path / 'shared' / 'real.py').write_text("_base_ = './base.py'\n")
+    (tmp_path / 'run' / 'link.py').symlink_to('../shared/real.py')
+    write_alpha_config(tmp_path / 'run' / 'link.py', 0.7, tmp_path / 'chosen.py')
+    assert Config.fromfile(tmp_path / 'chosen.py').model.head.alpha == 0.7

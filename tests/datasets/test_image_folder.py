@@ -1,6 +1,7 @@
 """Images in folders: classes and counts come from the training folder, and held-out images from its images."""
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,3 +156,10 @@ def test_names_of_a_file_from_windows(root, tmp_path):
 def test_folders_without_any_known_image_are_refused(root, how):
     with pytest.raises(ValueError, match=r'train must have images \(\.avif\), but its class folders have none'):
         build(root, classes=CLASSES, extensions=('.avif', ), **how)
+
+
+def test_folders_may_be_paths(root):
+    for how in (dict(train_folder=Path('train')), dict(split='test', folder=Path('test'))):
+        dataset, named = (build(root, **{'split': 'train', **{key: kind(value) for key, value in how.items()}})
+                          for kind in (lambda value: value, str))
+        assert names(dataset) == names(named) and len(dataset)

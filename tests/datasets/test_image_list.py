@@ -101,3 +101,8 @@ def test_unreadable_images_stop_a_test_and_are_named(tmp_path, content, words):
     dataset = build(tmp_path, pipeline=[dict(type='LoadImageFromFile')], test_mode=True)
     with pytest.raises(ValueError, match=f'the pipeline fails on {tmp_path}/a/0.jpg: .*{words}'):
         dataset[0]
+
+
+def test_class_names_are_as_many_as_the_classes(tmp_path):
+    with pytest.raises(ValueError, match='num_classes must be the number of class names, but got 3, and 2 names'):
+        build(tmp_path, classes=['x', 'y'])

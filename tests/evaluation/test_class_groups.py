@@ -98,3 +98,8 @@ def test_bad_named_groups(groups, words):
 def test_reserved_names():
     with pytest.raises(ValueError, match=r"names of groups must not be among \('overall',\), but got \['overall'\]"):
         check_groups(dict(overall=['a']), reserved=('overall', ))
+
+
+def test_names_of_metrics_by_total_effect_are_reserved():
+    with pytest.raises(ValueError, match='nor start with total_effect_'):
+        check_groups(dict(total_effect_overall=[0, 1], rest=[2]))

@@ -1,4 +1,5 @@
 """Accuracy by shot group against counting by hand."""
+import numpy as np
 import pytest
 import torch
 
@@ -37,7 +38,7 @@ def test_accuracy_under_another_prior_by_hand():
 
 
 def test_a_prior_that_says_nothing():
-    for prior in ('uniform', 3, [[1, 2]], ['a', 'b']):
+    for prior in ('uniform', 3, [[1, 2]], ['a', 'b'], ['1', '2'], [True, True], np.array(3), np.ones((1, 2)), []):
         with pytest.raises(ValueError, match="class_prior must be 'train', 'reversed' or"):
             ShotAccuracy(class_prior=prior)
     with pytest.raises(ValueError, match='all its weight to classes without a tested image'):

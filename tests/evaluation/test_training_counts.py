@@ -35,3 +35,8 @@ def test_order_of_the_labels():
 def test_bad_counts(counts, metainfo, words):
     with pytest.raises(ValueError, match=words):
         training_counts(counts, metainfo)
+
+
+def test_a_class_by_name_and_by_label_is_named_twice():
+    with pytest.raises(ValueError, match="must have each class once, but have 'a', label 0, twice"):
+        training_counts({'a': 1, 'b': 2, 0: 9}, dict(classes=['a', 'b']))

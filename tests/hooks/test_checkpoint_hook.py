@@ -161,3 +161,13 @@ def test_numbers_in_the_names_may_be_padded(tmp_path):
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_002.pth')
     runner.train()
     assert checkpoints(tmp_path) == ['epoch_003.pth'] and runner.iter == 3 * len(runner.train_dataloader)
+
+
+def test_a_published_checkpoint_is_not_one_to_resume_from(tmp_path):
+    """It has the hash of its content after the number, and no state of the optimiser."""
+    for name in ('epoch_1.pth', 'epoch_2-abcdef01.pth', 'best_epoch_2.pth'):
+        torch.save({}, tmp_path / name)
+    (tmp_path / 'epoch_2.pth').write_bytes(b'half')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    checkpoint_hook.repair_last_checkpoint(tmp_path, 'epoch_{}.pth')
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_1.pth')

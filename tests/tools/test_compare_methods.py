@@ -238,3 +238,54 @@ def test_every_published_accuracy_is_shown_in_its_own_setting():
         assert tool['setting'](path, own) == row['setting'], changed
         args = SimpleNamespace(cfg_options=one_gpu.get(name.split('/')[0], {}), epochs=None)
         assert tool['published'](path, args) == row['accuracy'], name
+
+
+def test_schedules_and_hooks_of_the_hosts_are_scaled(table):
+    (table.folder / 'hosts.py').write_text(BASE + """
+param_scheduler = [dict(type='StepLR', step_size=20),
+                   dict(type='CosineRestartLR', periods=[30, 30], eta_min=0., restart_weights=[1, 1])]
+custom_hooks = [dict(type='mmpretrain.SwitchRecipeHook', schedule=[dict(action_epoch=40, train_pipeline=[])]),
+                dict(type='EMAHook', begin_epoch=30)]
+""")
+    args = SimpleNamespace(cfg_options={}, epochs=6)
+    cfg = table.tool['load_config'](table.folder / 'hosts.py', 0, args)
+    assert cfg.train_cfg.max_epochs == 6 and cfg.param_scheduler[0].step_size == 2
+    assert cfg.param_scheduler[1].periods == [3, 3]
+    assert cfg.custom_hooks[0].schedule[0].action_epoch == 4 and cfg.custom_hooks[1].begin_epoch == 3
+
+
+def test_a_start_from_weights_is_no_second_stage(table):
+    """Fine-tuning is a training of its own, unless the config of a first stage is beside it."""
+    (table.folder / 'fine-tuning.py').write_text(BASE + "load_from = 'somewhere/backbone.pth'\n")
+    args = SimpleNamespace(cfg_options={}, epochs=6)
+    for name, epochs in (('fine-tuning', 6), ('crt', 1)):
+        assert table.tool['load_config'](table.folder / f'{name}.py', 0, args).train_cfg.max_epochs == epochs
+
+
+def test_a_config_may_lack_schedule_and_hooks_and_have_randomness(table):
+    (table.folder / 'flat.py').write_text(BASE + 'param_scheduler = custom_hooks = None\n'
+                                          'randomness = dict(seed=7, deterministic=True)\n')
+    args = SimpleNamespace(cfg_options={'randomness.diff_rank_seed': True}, epochs=6)
+    cfg = table.tool['load_config'](table.folder / 'flat.py', 3, args)
+    assert cfg.train_cfg.max_epochs == 6
+    assert cfg.randomness == dict(seed=3, deterministic=True, diff_rank_seed=True)
+
+
+def test_checkpoints_have_the_names_of_the_hook(table):
+    (table.folder / 'padded.py').write_text(
+        BASE + "default_hooks = dict(checkpoint=dict(filename_tmpl='epoch_{:03d}.pth', out_dir=None))\n")
+    runs = table.call(table.folder / 'padded.py', '--epochs', 1)
+    assert [script for script, _ in runs] == ['train', 'test'] and runs[1][1].load_from.endswith('epoch_001.pth')
+    for name, setting in (('elsewhere', "out_dir='elsewhere'"), ('iterations', 'by_epoch=False')):
+        (table.folder / f'{name}.py').write_text(BASE + f'default_hooks = dict(checkpoint=dict({setting}))\n')
+        with pytest.raises(ValueError, match='CheckpointHook must save epochs in the folder of the training'):
+            table.call(table.folder / f'{name}.py', '--epochs', 1)
+
+
+def test_a_test_without_the_metrics_of_the_table_is_an_error(table, capsys):
+    (table.folder / 'prefix.py').write_text(BASE + "test_evaluator = [dict(type='mmcausal.ShotAccuracy', prefix='own')]"
+                                            '\n')
+    with pytest.raises(SystemExit):
+        table.call(table.folder / 'prefix.py', '--epochs', 1)
+    output = ''.join(capsys.readouterr())
+    assert 'must report one of shot/many' in output and 'own/overall' in output

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 from helpers.commands import BASELINE, DIGITS, ROOT, metrics, run
+from helpers.data import write_image
+from helpers.in_process import call
 
 HEAD = ['--cfg-options', 'model.head.type=mmcausal.ClassifierHead']
 TAU_NORM = [*HEAD, 'model.head.classifier.type=mmcausal.TauNormLinear', 'model.head.classifier.exponent={}']
@@ -103,3 +105,24 @@ def test_groups_with_names_of_the_user(two_rank_checkpoint, tmp_path):
     assert 'best in round on the val split' in output
     output = run(*sweep, '--select', 'few', status=1)
     assert '--select few: the shot metric reports overall, round, straight on the val split' in output
+
+
+def test_a_classifier_that_found_no_class_counts_gets_those_of_the_data(sweep, linear_checkpoint, tmp_path):
+    """As ClassPriorHook gives them in a test: logit adjustment on a checkpoint of the linear classifier."""
+    sweep[2] = tmp_path / 'adjusted.py'
+    sweep[2].write_text(f"""_base_ = '{ROOT / BASELINE}'
+custom_hooks = [dict(type='mmcausal.ClassPriorHook')]
+visualizer = None
+model = dict(head=dict(type='mmcausal.ClassifierHead', classifier=dict(type='mmcausal.LogitAdjustedLinear')))
+""")
+    run(*sweep, '--i-know-this-is-test')
+    point, = next(iter(json.loads((tmp_path / 'sweep.json').read_text())['sweeps'].values()))
+    out = tmp_path / 'tested.json'
+    run(sys.executable, 'tools/test.py', sweep[2], linear_checkpoint, '--out', out, '--out-item', 'metrics')
+    assert point['overall'] == metrics(out)['shot/overall'] and point['few'] == metrics(out)['shot/few']
+    status, output = call('deployment/export_onnx.py', sweep[2], linear_checkpoint, tmp_path / 'adjusted.onnx',
+                          '--image-size', 8, 8, '--channels', 1)
+    assert status == 0 and 'logits of onnxruntime and PyTorch differ by at most' in output
+    write_image(tmp_path / 'image.png', size=8)
+    status, output = call('demo.py', tmp_path / 'image.png', sweep[2], linear_checkpoint, '--out', tmp_path / 'd.png')
+    assert status == 0 and 'total effect' in output

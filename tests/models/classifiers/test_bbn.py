@@ -30,3 +30,18 @@ def test_bbn_at_inference_is_half_of_each_branch():
     image = torch.randn(2, 1, 8, 8)
     halves = [0.5 * twin(model.backbone.shared(image)).mean((2, 3)) for twin in model.backbone.twins]
     torch.testing.assert_close(model(image, mode='tensor'), model.head.fc(2 * torch.cat(halves, 1)))
+
+
+def test_a_direction_is_estimated_on_the_features_of_a_prediction():
+    """The tool runs the loss of a model in evaluation mode; the branches have equal shares then."""
+    model = MODELS.build(dict(bbn(), head=dict(type='mmcausal.DeconfoundHead', num_classes=10, in_channels=128))).eval()
+    image, layer = torch.randn(1, 1, 8, 8), model.head.fc.train()
+    model.loss(torch.cat([image, image]), [DataSample().set_gt_label(0)] * 2)
+    layer.update_direction(0.)
+    torch.testing.assert_close(layer.mean_feature, model.extract_feat(image)[-1].squeeze(0))
+    assert (layer.mean_feature.view(2, 64) > 0).any(1).all()
+
+
+def test_maps_must_be_pooled():
+    with pytest.raises(ValueError, match='BBNClassifier needs a neck that pools the features'):
+        MODELS.build({key: value for key, value in bbn().items() if key != 'neck'})

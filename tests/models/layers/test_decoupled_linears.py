@@ -221,3 +221,11 @@ def test_defaults():
             layer(4, 3, tau=-1)
     with pytest.raises(ValueError, match='^exponent must be a number'):
         TauNormLinear(4, 3, exponent=2)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+def test_class_means_of_many_features_in_half_precision(dtype):
+    layer = NCMLinear(2, 1, dtype=dtype)
+    layer.add_samples(torch.full((5000, 2), 0.5, dtype=dtype), torch.zeros(5000).long())
+    layer.set_means()
+    assert layer.weight.dtype == dtype and layer.weight.tolist() == [[0.5, 0.5]]

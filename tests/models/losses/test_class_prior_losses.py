@@ -97,3 +97,16 @@ def test_counts_must_be_known_whole_and_fit(batch):
         built('LDAMLoss')(batch[0], batch[0].softmax(-1))
     with pytest.raises(ValueError, match='for each of 5 classes'):
         class_prior.check_class_counts(COUNTS, 5)
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.bool, torch.int32, torch.float32], ids=str)
+def test_labels_are_whole_numbers_and_no_mask(dtype):
+    """With as many images as classes, PyTorch would take uint8 labels for a mask of the class weights."""
+    for name, inner in (('ClassBalancedLoss', dict(loss=SOFTMAX)), ('LDAMLoss', {}), ('LabelAwareSmoothingLoss', {})):
+        with pytest.raises(ValueError, match=f'{name} needs labels of type torch.int64, but got {dtype}'):
+            built(name, **inner)(torch.randn(4, 4), torch.tensor([1, 0, 1, 1]).to(dtype))
+
+
+def test_a_sum_cannot_be_divided_by_the_weights():
+    with pytest.raises(ValueError, match="DeferredReweightingLoss needs a loss with reduction='mean'"):
+        built('DeferredReweightingLoss', loss=dict(type='CrossEntropyLoss', reduction='sum'))
