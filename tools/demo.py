@@ -78,7 +78,8 @@ def read_image(inferencer: ImageClassificationInferencer, path: Path) -> np.ndar
         sys.exit(f'{path} cannot be read as an image')
     if is_grey:
         return image[..., None]
-    is_from_file = any('LoadImage' in str(step['type']) for step in inferencer.config.test_dataloader.dataset.pipeline)
+    steps = inferencer.config.test_dataloader.dataset.pipeline
+    is_from_file = any(step['type'] == 'LoadImageFromFile' for step in steps)
     return image if is_from_file else np.ascontiguousarray(image[..., ::-1])
 
 
@@ -108,6 +109,9 @@ def draw(inferencer: ImageClassificationInferencer, layer: TDELinear, image: np.
 def load(args: argparse.Namespace) -> Tuple[ImageClassificationInferencer, TDELinear, float]:
     """Return inferencer, classifier layer and alpha: that of the command line or else of the config, as a number."""
     cfg = read_config(args.config, args.cfg_options, needs=['model', 'test_dataloader'])
+    for step in cfg.test_dataloader.dataset.get('pipeline') or []:
+        if 'LoadImage' in str(step['type']):
+            step['type'] = 'LoadImageFromFile'  # the host loads the image itself, and leaves a step of this name out
     state = weights_of(read_checkpoint(args.checkpoint))
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with safe_checkpoints(), errors_naming(f'{args.config} must be the config of a classifier'):

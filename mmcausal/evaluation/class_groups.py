@@ -152,9 +152,10 @@ def check_groups(groups: Groups, reserved: Sequence[str] = ()) -> Groups:
     """
     if isinstance(groups, Mapping):
         _check_named(groups)
-        if set(groups) & set(reserved) or any(name.startswith('total_effect_') for name in groups):
-            raise ValueError(f'names of groups must not be among {tuple(reserved)}, nor start with total_effect_, but '
-                             f'got {sorted(groups)}')
+        if set(groups) & set(reserved):
+            raise ValueError(f'names of groups must not be among {tuple(reserved)}, but got {sorted(groups)}')
+        if any(name.startswith('total_effect_') for name in groups):
+            raise ValueError(f'names of groups must not start with total_effect_, but got {sorted(groups)}')
     else:
         _checked_quantiles(groups)
     return groups

@@ -101,5 +101,5 @@ def test_reserved_names():
 
 
 def test_names_of_metrics_by_total_effect_are_reserved():
-    with pytest.raises(ValueError, match='nor start with total_effect_'):
+    with pytest.raises(ValueError, match='names of groups must not start with total_effect_'):
         check_groups(dict(total_effect_overall=[0, 1], rest=[2]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.commands import IMAGENET_LT, ROOT, run
 from helpers.data import write_image
+from helpers.in_process import call
 from helpers.runners import save_untrained_resnet10
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -117,3 +118,18 @@ def test_mmdetections_inferencer_takes_our_checkpoints(tmp_path):
     assert inferencer.model.roi_head.bbox_head[0].fc_cls.alpha == 1.5
     assert len(result['labels']) == len(result['scores']) == len(result['bboxes'])
     assert inferencer.model.dataset_meta['classes'] == classes
+
+
+@pytest.mark.parametrize('loader', ['mmcausal.LoadImage', 'mmcv.transforms.LoadImageFromFile', 'the class'])
+def test_the_demo_takes_any_loader_of_images(checkpoint, tmp_path, loader):
+    """The hosts' inferencer knows one by its short name alone; a config of pure Python has the class, or its path."""
+    write_image(tmp_path / 'image.jpg')
+    cfg = Config.fromfile(ROOT / IMAGENET_LT)
+    cfg.test_dataloader.dataset.pipeline[0].type = loader
+    cfg.dump(tmp_path / 'config.py')
+    if loader == 'the class':
+        text = (tmp_path / 'config.py').read_text().replace("'the class'", 'LoadImageFromFile')
+        (tmp_path / 'config.py').write_text('from mmcv.transforms import LoadImageFromFile\n' + text)
+    status, table = call('demo.py', tmp_path / 'image.jpg', tmp_path / 'config.py', checkpoint, '--alpha', 2)
+    expected = call('demo.py', tmp_path / 'image.jpg', ROOT / IMAGENET_LT, checkpoint, '--alpha', 2)
+    assert status == 0 and table == expected[1] and 'TDE, alpha 2.00' in table

@@ -109,4 +109,4 @@ def test_labels_are_whole_numbers_and_no_mask(dtype):
 
 def test_a_sum_cannot_be_divided_by_the_weights():
     with pytest.raises(ValueError, match="DeferredReweightingLoss needs a loss with reduction='mean'"):
-        built('DeferredReweightingLoss', loss=dict(type='CrossEntropyLoss', reduction='sum'))
+        built('DeferredReweightingLoss', loss=dict(SOFTMAX, reduction='sum'))
