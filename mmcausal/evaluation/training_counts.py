@@ -64,7 +64,7 @@ def _counts_by_name(class_counts: Mapping[str, int], metainfo: Mapping) -> np.nd
         raise ValueError("class_counts by name need a dataset with metainfo['classes'], but it has no class names")
     counts = np.full(len(classes), -1, dtype=np.asarray([*class_counts.values(), 0]).dtype)
     labels = class_labels(list(class_counts), classes, 'class_counts')
-    for label in np.flatnonzero(np.bincount(labels) > 1):
+    for label in np.flatnonzero(np.bincount(np.array(labels, dtype=np.int64)) > 1):
         raise ValueError(f'class_counts must have each class once, but have {classes[label]!r}, label {label}, twice')
     counts[labels] = list(class_counts.values())
     missing = [name for name, count in zip(classes, counts) if count == -1 and name not in class_counts]
