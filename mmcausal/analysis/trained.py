@@ -23,8 +23,8 @@ from mmcausal.analysis.feature_store import (
 )
 from mmcausal.checkpoint_files import safe_checkpoints
 from mmcausal.config_files import errors_naming, read_config
+from mmcausal.datasets.given_counts import give_missing_counts, lacking_counts
 from mmcausal.evaluation import ShotAccuracy
-from mmcausal.hooks.class_prior_hook import give_missing_counts, lacking_counts
 from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import without_wrappers
 

@@ -87,7 +87,7 @@ class HeadDirectionHook(CheckpointCheckHook):
             if isinstance(layer, TDELinear) and not isinstance(layer, NCMLinear):
                 check_tde(unwrap(runner.model), name)
         # Of MMDetection's MeanTeacherHook
-        if any(getattr(hook, 'skip_buffers', False) for hook in runner.hooks):
+        if any(getattr(hook, 'skip_buffers', False) for hook in getattr(runner, 'hooks', ())):
             raise ValueError('MeanTeacherHook must have skip_buffer=False, because the head direction is a buffer: '
                              'without it, the teacher, which predicts, has no TDE')
         if hasattr(unwrap(runner.model), 'conventional_share') and any(layer.num_heads % 2 for layer in self.layers):

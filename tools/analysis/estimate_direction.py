@@ -30,9 +30,9 @@ from mmcausal.checkpoints import (
 from mmcausal.class_prior import TakesClassCounts
 from mmcausal.commands import add_overwrite_argument, check_outputs, plain_errors
 from mmcausal.config_files import errors_naming
+from mmcausal.datasets.given_counts import give_class_counts
 from mmcausal.encoding import use_utf8
 from mmcausal.files import write_checkpoint
-from mmcausal.hooks.class_prior_hook import give_class_counts
 from mmcausal.hooks.utils import modules_of_type
 from mmcausal.models import TDELinear, enable_tde
 from mmcausal.models.enable_tde import without_wrappers
