@@ -20,6 +20,6 @@ def test_values_are_those_within_alone_and_after_an_error_too():
 
 def test_an_unknown_attribute_changes_nothing():
     owner = SimpleNamespace(alpha=1.5)
-    with pytest.raises(AttributeError, match='alhpa'), temporarily(owner, alpha=0., alhpa=0.):
+    with pytest.raises(AttributeError, match='beta'), temporarily(owner, alpha=0., beta=0.):
         pass
     assert vars(owner) == dict(alpha=1.5)
