@@ -17,7 +17,7 @@ from mmcausal.checks import check_number, is_number
 
 __all__ = [
     'TakesClassCounts', 'check_class_counts', 'class_probabilities', 'effective_number_weights',
-    'label_aware_smoothing', 'ldam_margins', 'log_prior', 'missing_class_counts'
+    'label_aware_smoothing', 'ldam_margins', 'log_prior'
 ]
 
 Counts = Union[Sequence[int], Tensor]
