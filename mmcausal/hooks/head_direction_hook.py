@@ -55,9 +55,10 @@ class HeadDirectionHook(CheckpointCheckHook):
 
     Raises:
         ValueError: ``momentum`` out of range; before training, a model without a ``TDELinear``, or with one that has
-            no TDE (:func:`mmcausal.models.tde_support.check_tde`) or other classes than the training data; several
-            optimisers, or one without a momentum; a ``MeanTeacherHook`` that skips buffers; a strategy of MMEngine that
-            nobody has tried, or buffers in half precision. Before a test, see :class:`CheckpointCheckHook`.
+            no TDE (:func:`mmcausal.models.tde_support.check_tde`) or other classes than the training data; a
+            ``BBNClassifier`` whose classifier has an odd ``num_heads``; several optimisers, or one without a momentum;
+            a ``MeanTeacherHook`` that skips buffers; a strategy of MMEngine that nobody has tried, or buffers in half
+            precision. Before a test, see :class:`CheckpointCheckHook`.
 
     Example:
         In a config: ``custom_hooks = [dict(type='mmcausal.HeadDirectionHook')]``

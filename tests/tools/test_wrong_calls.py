@@ -7,6 +7,7 @@ import pytest
 from helpers.commands import ROOT, run
 from helpers.in_process import call, check_refusal, refusals
 from helpers.wrong_files import write_wrong_files, write_wrong_stores
+from mmengine.config import Config
 
 PUBLISH = '''
 publish_checkpoint.py | the following arguments are required: checkpoint, name
@@ -318,6 +319,14 @@ def test_modules_whose_names_begin_alike_are_not_ours(monkeypatch, tmp_path):
 def test_a_test_needs_no_optimizer(folder, monkeypatch):
     monkeypatch.chdir(folder)
     status, output = call('test.py', 'config.py', 'good.pth', '--cfg-options', 'optim_wrapper.optimizer.type=AdamW8bit')
+    assert status == 0, output
+
+
+@pytest.mark.parametrize('suffix', ['json', 'yaml', 'yml'])
+def test_configs_have_any_format_that_mmengine_reads(folder, monkeypatch, tmp_path, suffix):
+    monkeypatch.chdir(folder)
+    Config.fromfile('config.py').dump(str(tmp_path / f'config.{suffix}'))
+    status, output = call('test.py', str(tmp_path / f'config.{suffix}'), 'good.pth')
     assert status == 0, output
 
 

@@ -27,8 +27,8 @@ class LogitAdjustment(TDELinear):
 
     @property
     def lacks_class_counts(self) -> bool:
-        """Whether neither training nor a checkpoint provided class counts."""
-        return not self.log_prior.any()
+        """Whether neither training nor a checkpoint provided class counts, which a single class does not need."""
+        return self.out_features > 1 and not self.log_prior.any()
 
     def set_class_counts(self, class_counts: Counts) -> None:
         """Set the training samples of each of the C classes."""
@@ -39,7 +39,7 @@ class LogitAdjustment(TDELinear):
         if self.training or self.strength == 0:
             return self.bias
         adjustment = self.strength * self.log_prior
-        if is_traced():
+        if is_traced() and self.out_features > 1:
             adjustment = nan_unless((self.log_prior != 0).any(), adjustment)
         elif self.lacks_class_counts:
             raise missing_class_counts(self)

@@ -213,6 +213,14 @@ def test_a_classifier_without_bias_is_adjusted():
     torch.testing.assert_close(layer.eval()(x), F.linear(x, layer.weight) - torch.tensor([3 / 4, 1 / 4]).log())
 
 
+@pytest.mark.parametrize('layer', [LogitAdjustedLinear(4, 1), LogitAdjustedDeconfoundLinear(4, 1)])
+def test_the_prior_of_a_single_class_is_one(layer):
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(layer.eval()(x), layer.train()(x))
+    layer.set_class_counts([7])
+    torch.testing.assert_close(layer.eval()(x), layer.train()(x))
+
+
 def test_defaults():
     assert NCMLinear(4, 3).tau == EuclideanNCMLinear(4, 3).tau == 16
     assert LogitAdjustedLinear(4, 3).tau == 1 and LogitAdjustedLinear(4, 3).bias is not None
