@@ -110,8 +110,9 @@ def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
 
 
 def _has(cfg: Config, key: str) -> bool:
-    """Return whether the config has the part that an option changes; without training it has no training data."""
-    return cfg.get(key.split('.')[0], {}) is not None
+    """Return whether the config has the part inside which an option changes something: without training, some lack."""
+    part, dot, _ = key.partition('.')
+    return not dot or cfg.get(part, {}) is not None
 
 
 def stage_one_of(path: Path, cfg: Config) -> Optional[Path]:

@@ -179,6 +179,7 @@ SIXTEEN = {'train_dataloader.batch_size': 16}
     ('imagenet_lt/focal_x50_90e', {}, None, None),  # 64 images per step on one GPU, not 512
     ('imagenet_lt/focal_x50_90e', EIGHT, None, '64.3 / 37.1 / 8.2 / 43.7'),
     ('imagenet_lt/tau-norm_x50_90e', EIGHT, None, '59.1 / 46.9 / 30.7 / 49.4'),
+    ('cifar100_lt/deconfound-tde_r32_ir100', {'load_from': 'weights.pth'}, None, None),
     ('imagenet_lt/tau-norm_x50_90e', {}, None, None),  # because of its first stage
     ('imagenet_lt/focal_x50_90e', {'train_dataloader.batch_size': 512}, None, None),  # batch norms of 512, not of 64
     ('lvis/htc_tde_r101', SIXTEEN, None, '27.1 / 40.1 / 28.7 / 16.0 / 26.9 / 32.1 / 30.0'),
@@ -269,6 +270,14 @@ def test_a_config_may_lack_schedule_and_hooks_and_have_randomness(table):
     cfg = table.tool['load_config'](table.folder / 'flat.py', 3, args)
     assert cfg.train_cfg.max_epochs == 6
     assert cfg.randomness == dict(seed=3, deterministic=True, diff_rank_seed=True)
+
+
+def test_an_option_gives_a_value_to_a_setting_without_one(table):
+    """Only what is inside a part that a config lacks is left out, such as the data of a config without training."""
+    (table.folder / 'none.py').write_text(BASE + 'load_from = None\nparam_scheduler = None\n')
+    args = SimpleNamespace(cfg_options={'load_from': 'weights.pth', 'param_scheduler.gamma': 0.1}, epochs=None)
+    cfg = table.tool['load_config'](table.folder / 'none.py', 0, args)
+    assert cfg.load_from == 'weights.pth' and cfg.param_scheduler is None
 
 
 def test_checkpoints_have_the_names_of_the_hook(table):

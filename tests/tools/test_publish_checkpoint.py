@@ -48,6 +48,14 @@ def test_values_beyond_half_precision_are_refused(tmp_path):
     assert 'no such checkpoint' in publish(tmp_path / 'missing.pth', 'missing').stdout
 
 
+def test_every_published_file_belongs_to_models_of_the_metafiles():
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob('docs/results/checkpoints/*')}
+    assert {model['Weights'] for model in MODELS} == files
+    assert sorted(model['Name'] for model in MODELS) == sorted(
+        f'{method}_r32_ir100_{data}_lt' for method in ('linear', 'deconfound', 'deconfound-tde')
+        for data in ('cifar10', 'cifar100'))
+
+
 @pytest.mark.parametrize('model', MODELS, ids=[model['Name'] for model in MODELS])
 def test_published_file_is_the_one_of_the_metafile(model):
     file = ROOT / model['Weights']
