@@ -1,9 +1,11 @@
 """Fixtures that tests of several folders share."""
+import functools
 import os
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import mmengine.config.utils
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -13,6 +15,14 @@ from mmengine.runner import Runner
 # No doctests here. Files of one name, as conftest.py, could not be imported side by side for doctests.
 collect_ignore = ['helpers', 'saved']
 collect_ignore_glob = ['*conftest.py']
+
+
+@pytest.fixture(scope='session', autouse=True)
+def metafiles_of_hosts():
+    """Read each metafile of MMPretrain once: MMEngine reads all of them for each config with a base of MMPretrain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.utils, 'load', functools.lru_cache(maxsize=None)(mmengine.config.utils.load))
+        yield
 
 
 @pytest.fixture(autouse=True)
