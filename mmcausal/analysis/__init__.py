@@ -28,6 +28,7 @@ from mmcausal.analysis.trained import (
     auto_alphas,
     build_split,
     build_split_without_test_images,
+    check_held_out,
     check_names,
     complete_features,
     features_folder,
@@ -43,8 +44,8 @@ from mmcausal.analysis.trained import (
 
 __all__ = [
     'Correction', 'FeatureStore', 'alphas_in', 'auto_alphas', 'build_split', 'build_split_without_test_images',
-    'check_config_name', 'check_correction', 'check_identity', 'check_names', 'collect_features', 'commit',
-    'complete_features', 'configured_alphas', 'features_folder', 'hash_config', 'hash_dataset', 'hash_file',
+    'check_config_name', 'check_correction', 'check_held_out', 'check_identity', 'check_names', 'collect_features',
+    'commit', 'complete_features', 'configured_alphas', 'features_folder', 'hash_config', 'hash_dataset', 'hash_file',
     'identity_of', 'image_keys', 'iterate_features', 'iterate_probs', 'load_classifier', 'load_weights', 'machine',
     'predict', 'provenance', 'provide_class_counts', 'quiet_runner', 'remaining_batches', 'reported_groups',
     'shot_metric', 'sweep_alpha', 'sweep_corrections', 'write_alpha_config'

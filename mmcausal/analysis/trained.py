@@ -155,6 +155,27 @@ def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
     return dataset
 
 
+def check_held_out(cfg: Config, split: str, dataset: BaseDataset) -> None:
+    """Refuse to choose something on images that the network is trained on.
+
+    Training images that are not on this machine are not compared.
+
+    Raises:
+        ValueError: More than one percent of the images of the split are training images of the config.
+    """
+    if cfg.get('train_dataloader') is None:
+        return
+    try:
+        train_keys = set(image_keys(build_split(cfg, 'train')))
+    except OSError:
+        return
+    keys = image_keys(dataset)
+    shared = sum(key in train_keys for key in keys)
+    if shared > MAX_SHARE_OF_COPIES * len(keys):
+        raise ValueError(f'the images of the {split} split of {cfg.filename} must be held out of the training, but '
+                         f'{shared} of {len(keys)} are training images, on which a choice means nothing')
+
+
 def identity_of(cfg: Config, split: str, checkpoint: str, dataset: BaseDataset) -> Identity:
     """Return hashes of everything that features depend on; alpha is not part of it."""
     parts = dict(model=cfg.model, data_preprocessor=cfg.get('data_preprocessor'),

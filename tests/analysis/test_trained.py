@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmcausal.analysis import features_folder, trained
 
@@ -61,6 +62,25 @@ def test_more_test_images_are_refused(choose, numbers):
 def test_the_test_split_is_refused(choose):
     with pytest.raises(trained.UsesTestImagesError, match='the test split of c.py holds test images, 100 of 100'):
         choose(range(100, 200), split='test')
+
+
+@pytest.mark.parametrize('numbers, shared', [(range(100, 200), 0), (range(99, 199), 1), (range(98, 198), 2),
+                                             (range(100), 100), (range(99, 100), 1)])
+def test_training_images_are_refused(monkeypatch, numbers, shared):
+    splits = dict(train=Images(range(100)))
+    monkeypatch.setattr(trained, 'build_split', lambda cfg, split: splits[split])
+    cfg, dataset = Config(dict(train_dataloader={}), filename='c.py'), Images(numbers)
+    if shared > 0.01 * len(numbers):
+        with pytest.raises(ValueError, match=f'val split of c.py must be held out .* {shared} of {len(numbers)}'):
+            trained.check_held_out(cfg, 'val', dataset)
+    else:
+        trained.check_held_out(cfg, 'val', dataset)
+
+
+def test_training_images_on_another_machine_are_not_compared(tmp_path):
+    train = dict(type='mmpretrain.CustomDataset', data_root=str(tmp_path / 'nowhere'), pipeline=[])
+    trained.check_held_out(Config(dict(train_dataloader=dict(dataset=train)), filename='c.py'), 'val', Images(range(9)))
+    trained.check_held_out(Config({}, filename='c.py'), 'val', Images(range(9)))
 
 
 def test_pipelines_inside_wrappers_tell_features_apart():

@@ -133,8 +133,8 @@ def alpha_to_show(args: argparse.Namespace, layer: TDELinear) -> float:
 
 
 def dataset_to_choose_by(runner: Runner, args: argparse.Namespace,
-                         advice: str = 'Use a config with a validation split, such as configs/cifar*_lt/*_holdout.py'
-                         ) -> BaseDataset:
+                         advice: str = 'Train with a config that holds out a validation split, such as '
+                         'configs/cifar*_lt/*_holdout.py, and choose with it and its checkpoint') -> BaseDataset:
     """Build the dataset of ``args.split``; without consent, exit with ``advice`` if it holds test images."""
     if args.i_know_this_is_test:
         return build_split(runner.cfg, args.split)

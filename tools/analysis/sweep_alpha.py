@@ -35,6 +35,7 @@ from mmcausal.analysis import (
     FeatureStore,
     auto_alphas,
     check_correction,
+    check_held_out,
     sweep_alpha,
     sweep_corrections,
 )
@@ -131,6 +132,7 @@ def main() -> None:
     for correction in itertools.chain(*corrections.values()):  # before the long pass
         check_correction(layer, correction)
     dataset = dataset_to_choose_by(runner, args)
+    check_held_out(runner.cfg, args.split, dataset)
     metric = selecting_metric(runner, args, dataset)
     if args.taus:
         check_class_counts(metric.counts().tolist(), layer.out_features)

@@ -1,5 +1,5 @@
 """Linear layer that knows whether its checkpoint was one of other classes."""
-from typing import Dict, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,8 @@ from mmcausal.checkpoints import OTHER_CLASSES, check_checkpoint, check_finite, 
 from mmcausal.checks import check_flag, check_integer
 
 Device = Union[torch.device, str, int, None]
+
+ADDED_PARAMETERS = ('bias', 'scale')  # that a classifier may have beside its class weights
 
 
 class CheckedLinear(nn.Linear):
@@ -18,16 +20,19 @@ class CheckedLinear(nn.Linear):
 
     MMEngine loads the entries that fit and only logs the others: with other classes, the direction of the old features
     beside random class weights. From such a checkpoint, the layer trains; it refuses to infer until it was trained, or
-    loaded a checkpoint that fits.
+    loaded a checkpoint that fits. So it does after a checkpoint with a bias, or a factor for each class, that it has no
+    place for: its class weights are those of another classifier.
 
     Attributes:
-        misfits: A clause for each entry of the last checkpoint with another shape, until training.
+        misfits: A clause for each entry of the last checkpoint that has another shape or no place, until training.
+        ignored: Parameters of another classifier that have no part in this one by its definition.
 
     Raises:
         ValueError: At construction, for sizes below 1 or a ``bias`` that is no boolean; for a checkpoint with values
             that are not finite.
     """
     misfits: Sequence[str] = ()
+    ignored: Tuple[str, ...] = ()
 
     def __init__(self,
                  in_features: int,
@@ -49,6 +54,10 @@ class CheckedLinear(nn.Linear):
             fitting = {name for name in own if own[name] == tuple(state_dict[name].shape)}
             state_dict.update({name: kept[name] for name in fitting})  # the others raise, or are logged, as usual
         super()._load_from_state_dict(state_dict, prefix, *args)
+        if own:
+            names = {f'{prefix}{name}' for name in ADDED_PARAMETERS if name not in self.ignored}
+            surplus = shapes_of({name: state_dict[name] for name in sorted(names & (state_dict.keys() - own.keys()))})
+            self.misfits = [*self.misfits, *differences({}, surplus)]
 
     def check_loaded(self) -> None:
         """Raise ``ValueError`` if the layer left out its last checkpoint and was not trained since."""

@@ -34,6 +34,7 @@ class TauNormLinear(TDELinear):
     Raises:
         ValueError: An exponent outside [0, 1].
     """
+    ignored = ('bias', )
 
     def __init__(self,
                  in_features: int,
@@ -115,6 +116,7 @@ class NCMLinear(TDELinear):
         RuntimeError: In evaluation, without class means.
     """
     normalizer = 'cosine'
+    ignored = ('bias', )
     sums: Tensor
     counts: Tensor
     has_means: Tensor

@@ -6,7 +6,16 @@ import torch
 from helpers.layers import trained_layer
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmcausal.models import DeconfoundLinear, DeployedClassifier, LogitAdjustedLinear, LWSLinear, NCMLinear, TDELinear
+from mmcausal.models import (
+    DeconfoundLinear,
+    DeployedClassifier,
+    DetectionDeconfoundLinear,
+    LogitAdjustedLinear,
+    LWSLinear,
+    NCMLinear,
+    TauNormLinear,
+    TDELinear,
+)
 from mmcausal.models.layers.checked_linear import CheckedLinear
 
 SENTENCE = r'not one of this classifier: weight has shape \({}, 8\) here, but \(6, 8\) in the checkpoint. You can fine-'
@@ -56,6 +65,29 @@ def test_stock_weights_and_other_hyperparameters_fit():
     assert torch.equal(layer.weight, stock.weight) and layer(torch.randn(3, 8)).isfinite().all()
     load_state_dict(layer, trained_layer().state_dict())  # K = 2, another normaliser
     assert layer.mean_feature.any()
+
+
+@pytest.mark.parametrize('source, layer, surplus', [
+    (torch.nn.Linear(8, 6), DeconfoundLinear(8, 6), r'bias has shape \(6,\) in the checkpoint, but is not here'),
+    (torch.nn.Linear(8, 6), TDELinear(8, 6), 'bias has shape'),
+    (torch.nn.Linear(8, 6), DetectionDeconfoundLinear(8, 6), 'bias has shape'),
+    (LWSLinear(8, 6), TDELinear(8, 6, bias=True), r'scale has shape \(6,\) in the checkpoint'),
+    (LWSLinear(8, 6), DeconfoundLinear(8, 6), r'bias has shape \(6,\) .*; scale has shape \(6,\)'),
+])
+def test_class_weights_of_another_classifier_are_for_training_alone(source, layer, surplus):
+    """They have the shape, but without their bias or their factors they give other logits."""
+    load_state_dict(layer, source.state_dict())
+    assert torch.equal(layer.weight, source.weight)
+    with pytest.raises(ValueError, match=f'not one of this classifier: {surplus}.*You can fine-tune from it'):
+        layer.eval()(torch.randn(3, 8))
+    assert layer.train()(torch.randn(3, 8)).isfinite().all() and layer.eval()(torch.randn(3, 8)).isfinite().all()
+
+
+@pytest.mark.parametrize('kind', [TauNormLinear, NCMLinear])
+def test_second_stages_without_a_bias_take_a_classifier_with_one(kind):
+    layer = kind(8, 6).eval()
+    load_state_dict(layer, torch.nn.Linear(8, 6).state_dict())
+    layer.check_loaded()
 
 
 @pytest.mark.parametrize('kind', [TDELinear, LogitAdjustedLinear, LWSLinear, NCMLinear])
