@@ -1,12 +1,13 @@
 """Your own images in one folder per class, with a long tail."""
 import os
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
+from PIL import Image
 
 from mmcausal.checks import check_choice, check_integer, check_number, check_path, check_seed, did_you_mean
 from mmcausal.datasets.image_list import CheckedImages
@@ -123,6 +124,10 @@ class ImageFolder(CheckedImages):
             raise ValueError(f'split={split!r} takes its images from train_folder={train_folder!r}'
                              f'{"" if split == "train" else ", of which it holds some out"}, but got folder={folder!r}')
         self.folder = train_folder if self.is_from_training_folder else split if folder is None else folder
+        unread = join_path(data_root, 'val')
+        if split == 'val' and self.holds_out and train_folder != 'val' and exists(unread):
+            MMLogger.get_current_instance().warning(
+                f'{unread} is not read: val_per_class and val_fraction hold validation images out of {train_folder}')
         super().__init__(data_root=data_root, data_prefix=self.folder, **kwargs)
 
     def _find_samples(self) -> List[Sample]:
@@ -195,4 +200,17 @@ class ImageFolder(CheckedImages):
             if name not in label_of:
                 raise ValueError(f'each folder of {root} must be one of the {len(label_of)} classes, but got '
                                  f'{name!r}{did_you_mean(name, label_of)}')
-        return get_samples(root, {folder: label_of[name] for name, folder in folders.items()}, self.is_valid_file)
+        endings: List[str] = []  # of files that are not read
+
+        def is_read(path: str) -> bool:
+            is_valid: bool = self.is_valid_file(path)
+            endings.extend([] if is_valid else [os.path.splitext(path)[1].lower()])
+            return is_valid
+
+        found = get_samples(root, {folder: label_of[name] for name, folder in folders.items()}, is_read)
+        images = Counter(ending for ending in endings if ending in Image.registered_extensions())
+        if images and root == self._root(self.folder):  # once, for the split that would read them
+            MMLogger.get_current_instance().warning(
+                f'{root} has images that are not read, because extensions={self.extensions!r} lacks their endings: '
+                + ', '.join(f'{number} {ending}' for ending, number in sorted(images.items())))
+        return found

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.data import write_image
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from mmcausal.datasets.image_folder import images_to_hold_out
@@ -163,3 +164,32 @@ def test_folders_may_be_paths(root):
         dataset, named = (build(root, **{'split': 'train', **{key: kind(value) for key, value in how.items()}})
                           for kind in (lambda value: value, str))
         assert names(dataset) == names(named) and len(dataset)
+
+
+@pytest.fixture
+def warnings_of_log(monkeypatch):
+    told = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, message: told.append(message))
+    return told
+
+
+def test_images_with_other_endings_are_told_once(root, warnings_of_log):
+    for name in ('a.webp', 'b.WEBP', 'c.gif', 'notes.txt', 'Thumbs.db', '.DS_Store'):
+        (root / 'train' / 'great tit' / name).touch()
+    for split in ('train', 'val', 'test'):
+        assert build(root, split).metainfo['class_counts'] == [9, 5, 3]
+    [message] = warnings_of_log
+    assert message.startswith(f'{root}/train has images that are not read, because extensions=')
+    assert message.endswith('lacks their endings: 1 .gif, 2 .webp')
+    assert build(root, extensions=('.png', '.webp', '.gif')).metainfo['class_counts'] == [12, 5, 3]
+    assert len(warnings_of_log) == 1
+
+
+def test_a_validation_folder_beside_held_out_images_is_told(root, warnings_of_log):
+    for split in ('train', 'val', 'test'):
+        build(root, split, val_per_class=1)
+    assert warnings_of_log == [f'{root}/val is not read: val_per_class and val_fraction hold validation images out of '
+                               'train']
+    shutil.rmtree(root / 'val')
+    build(root, 'val', val_per_class=1)
+    assert len(warnings_of_log) == 1
