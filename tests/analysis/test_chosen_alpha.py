@@ -78,31 +78,28 @@ def test_no_file_is_overwritten_unasked(tmp_path):
     assert configured_alphas(Config.fromfile(mine)) == [1.]
 
 
-@pytest.fixture(scope='module')
-def stock(tmp_path_factory):
-    """An untrained linear classifier of digits with a head direction, as a checkpoint."""
+def with_direction(config, path):
+    """Save the untrained classifier of a config, with a head direction."""
     init_default_scope('mmpretrain')
-    cfg = Config.fromfile(ROOT / BASELINE)
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(Config.fromfile(ROOT / config).model)
     layer = enable_tde(model, 0.)
     layer.observe(torch.rand(9, layer.in_features))
     layer.update_direction(0.)
-    path = tmp_path_factory.mktemp('stock') / 'stock.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
 
 
 @pytest.mark.parametrize('base', [BASELINE, DECONFOUND])
-def test_the_runner_and_the_inferencers_of_mmpretrain_agree(stock, tmp_path, base):
+def test_the_runner_and_the_inferencers_of_mmpretrain_agree(tmp_path, base):
     from mmpretrain import ImageClassificationInferencer, get_model
-    out = tmp_path / 'chosen.py'
+    out, checkpoint = tmp_path / 'chosen.py', with_direction(base, tmp_path / 'untrained.pth')
     write_alpha_config(str(ROOT / base), 0.7, out)
     expected = MODELS.build(Config.fromfile(ROOT / base).model)
     enable_tde(expected, 0.7)
-    load_checkpoint(expected, stock)
+    load_checkpoint(expected, checkpoint)
     cfg = Config.fromfile(out)
-    cfg.work_dir, cfg.experiment_name, cfg.load_from = str(tmp_path), tmp_path.name, stock
+    cfg.work_dir, cfg.experiment_name, cfg.load_from = str(tmp_path), tmp_path.name, checkpoint
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()
     batch = next(iter(runner.test_dataloader))
@@ -112,8 +109,8 @@ def test_the_runner_and_the_inferencers_of_mmpretrain_agree(stock, tmp_path, bas
     labels = [int(sample.gt_label) for sample in batch['data_samples']]
     assert metrics['shot/overall'] == pytest.approx(100 * np.mean(probs.argmax(-1).numpy() == labels))
 
-    inferencer = ImageClassificationInferencer(str(out), pretrained=stock, device='cpu')
-    model = get_model(str(out), pretrained=stock).eval()
+    inferencer = ImageClassificationInferencer(str(out), pretrained=checkpoint, device='cpu')
+    model = get_model(str(out), pretrained=checkpoint).eval()
     for index in range(3):
         image = batch['inputs'][index].numpy().transpose(1, 2, 0)
         np.testing.assert_allclose(inferencer(image)[0]['pred_scores'], probs[index], atol=1e-6)

@@ -13,7 +13,7 @@ from helpers.commands import ROOT
 
 @contextlib.contextmanager
 def _restored():
-    path, argv, environment = list(sys.path), sys.argv, dict(os.environ)
+    path, argv, environment, scopes = list(sys.path), sys.argv, dict(os.environ), dict(DefaultScope._instance_dict)
     try:
         yield
     finally:
@@ -21,6 +21,7 @@ def _restored():
         os.environ.clear()
         os.environ.update(environment)
         DefaultScope._instance_dict.clear()
+        DefaultScope._instance_dict.update(scopes)
         MMLogger._instance_dict.clear()
 
 
@@ -39,6 +40,18 @@ def call(tool, *arguments):
                 return 1, output.getvalue()
             return end.code or 0, output.getvalue()
     return 0, output.getvalue()
+
+
+def run_tool(tool, *arguments, status=0):
+    """Return the output of a tool called from the repository's root, which must end with this status."""
+    folder = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        ended, output = call(tool, *arguments)
+    finally:
+        os.chdir(folder)
+    assert ended == status, output[-3000:]
+    return output
 
 
 def refusals(table):

@@ -1,10 +1,10 @@
 """Trainings that diverge, and the checkpoints of one."""
 import math
-import sys
 
 import pytest
 import torch
-from helpers.commands import BASELINE, DIGITS, run
+from helpers.commands import BASELINE, DIGITS
+from helpers.in_process import run_tool
 from helpers.runners import digits_runner, head_of, train_stage_two
 
 from mmcausal.hooks import HeadDirectionHook
@@ -66,8 +66,7 @@ def test_a_second_stage_needs_finite_features(trained, tmp_path):
 @pytest.mark.parametrize('config, name', [(DIGITS, 'mean_feature'), (BASELINE, 'weight')])
 def test_tools_say_so_in_one_sentence(trained, tmp_path, config, name):
     checkpoint = spoilt(trained, tmp_path / 'spoilt.pth', f'head.fc.{name}')
-    output = run(sys.executable, 'tools/analysis/estimate_direction.py', config, checkpoint, tmp_path / 'out.pth',
-                 status=1)
+    output = run_tool('analysis/estimate_direction.py', config, checkpoint, tmp_path / 'out.pth', status=1)
     assert 'must have finite values, but 1 of' in output and 'Traceback' not in output
     assert not (tmp_path / 'out.pth').exists()
 

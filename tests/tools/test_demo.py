@@ -1,12 +1,11 @@
 """The demo and the inferencers of the hosts, on single images and checkpoints of this package."""
-import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers.commands import IMAGENET_LT, ROOT, run
+from helpers.commands import IMAGENET_LT, ROOT
 from helpers.data import write_image
-from helpers.in_process import call
+from helpers.in_process import call, run_tool
 from helpers.runners import save_untrained_resnet10
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -23,13 +22,13 @@ def checkpoint(tmp_path_factory):
 
 def test_the_demo_shows_both(checkpoint, tmp_path):
     write_image(tmp_path / 'image.jpg')
-    output = run(sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', IMAGENET_LT, checkpoint, '--alpha', '2',
-                 '--out', tmp_path / 'demo.png')
+    output = run_tool('demo.py', tmp_path / 'image.jpg', IMAGENET_LT, checkpoint, '--alpha', '2',
+                      '--out', tmp_path / 'demo.png')
     table = output[output.index('total effect'):].splitlines()
     assert table[0].split() == ['total', 'effect', 'TDE,', 'alpha', '2.00'] and len(table) == 7
     assert all(line.count('%') == 2 for line in table[1:6])
     assert (tmp_path / 'demo.png').stat().st_size > 10000
-    assert 'is not a file' in run(sys.executable, 'tools/demo.py', 'nowhere.jpg', IMAGENET_LT, checkpoint, status=2)
+    assert 'is not a file' in run_tool('demo.py', 'nowhere.jpg', IMAGENET_LT, checkpoint, status=2)
 
 
 def test_the_demo_takes_a_stock_classifier_with_an_estimated_direction(tmp_path):
@@ -40,18 +39,18 @@ def test_the_demo_takes_a_stock_classifier_with_an_estimated_direction(tmp_path)
     direction = {'head.fc.mean_feature': torch.ones(512), 'head.fc.mean_cosine': torch.tensor(0.5)}
     torch.save(dict(state_dict={**model.state_dict(), **direction}), tmp_path / 'stock.pth')
     write_image(tmp_path / 'image.jpg')
-    demo = [sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'stock.pth', '--out',
+    demo = ['demo.py', tmp_path / 'image.jpg', config, tmp_path / 'stock.pth', '--out',
             tmp_path / 'demo.png', '--overwrite']
-    assert 'TDE, alpha 2.00' in run(*demo, '--alpha', 'auto')
+    assert 'TDE, alpha 2.00' in run_tool(*demo, '--alpha', 'auto')
     # Its config has no alpha, and none is guessed.
-    output = run(*demo)
+    output = run_tool(*demo)
     assert f'tools/analysis/sweep_alpha.py {config} {tmp_path}/stock.pth --write-config OUT.py' in output
     assert 'TDE, alpha' not in output and output.count(' %') == 5 and (tmp_path / 'demo.png').stat().st_size > 5000
     chosen = tmp_path / 'chosen.py'
     write_alpha_config(config, 0.7, chosen)
-    demo[3] = chosen
-    assert 'TDE, alpha 0.70' in run(*demo)
-    assert "must be 'auto' or a number in [0, inf), but got -1" in run(*demo, '--alpha', '-1', status=2)
+    demo[2] = chosen
+    assert 'TDE, alpha 0.70' in run_tool(*demo)
+    assert "must be 'auto' or a number in [0, inf), but got -1" in run_tool(*demo, '--alpha', '-1', status=2)
 
 
 def test_the_demo_takes_a_vision_transformer(tmp_path):
@@ -64,14 +63,14 @@ model = dict(backbone=dict(arch=arch), head=dict(in_channels=32))
     init_default_scope('mmpretrain')
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
     write_image(tmp_path / 'image.jpg')
-    demo = [sys.executable, 'tools/demo.py', tmp_path / 'image.jpg', config, tmp_path / 'vit.pth', '--out',
+    demo = ['demo.py', tmp_path / 'image.jpg', config, tmp_path / 'vit.pth', '--out',
             tmp_path / 'demo.png']
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'vit.pth')
-    refusal = run(*demo, status=1)
+    refusal = run_tool(*demo, status=1)
     assert 'needs the head direction' in refusal and 'Traceback' not in refusal
     model.head.fc.mean_feature.fill_(1.)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'vit.pth')
-    assert 'Plot: ' in run(*demo) and (tmp_path / 'demo.png').stat().st_size > 10000
+    assert 'Plot: ' in run_tool(*demo) and (tmp_path / 'demo.png').stat().st_size > 10000
 
 
 def test_the_demo_takes_grey_images(tmp_path):
@@ -79,16 +78,16 @@ def test_the_demo_takes_grey_images(tmp_path):
     cfg = Config.fromfile(ROOT / config)
     init_default_scope('mmpretrain')
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
-    refusal = [sys.executable, 'tools/deployment/export_onnx.py', config, tmp_path / 'digits.pth', tmp_path / 'd.onnx',
+    refusal = ['deployment/export_onnx.py', config, tmp_path / 'digits.pth', tmp_path / 'd.onnx',
                '--image-size', '8', '8', '--channels', '1']
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'digits.pth')
-    output = run(*refusal, status=1)
+    output = run_tool(*refusal, status=1)
     assert 'needs the head direction' in output and 'Traceback' not in output
     model.head.fc.mean_feature.fill_(1.)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'digits.pth')
     write_image(tmp_path / 'image.png', size=8)
-    output = run(sys.executable, 'tools/demo.py', tmp_path / 'image.png', config, tmp_path / 'digits.pth', '--out',
-                 tmp_path / 'demo.png')
+    output = run_tool('demo.py', tmp_path / 'image.png', config, tmp_path / 'digits.pth', '--out',
+                      tmp_path / 'demo.png')
     assert 'Plot: ' in output and (tmp_path / 'demo.png').stat().st_size > 5000
 
 

@@ -1,10 +1,10 @@
 """Head directions for stock checkpoints, then tests, sweeps and plots with TDE, as users run them."""
 import json
-import sys
 
 import torch
 from helpers import oracle
-from helpers.commands import BASELINE, ROOT, metrics, run
+from helpers.commands import BASELINE, ROOT, metrics
+from helpers.in_process import run_tool
 from helpers.runners import shapes_cfg
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -16,49 +16,47 @@ from mmcausal.registry import MODELS
 
 def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     with_direction = tmp_path / 'with_direction.pth'
-    run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, with_direction)
+    run_tool('analysis/estimate_direction.py', BASELINE, linear_checkpoint, with_direction)
     state = torch.load(with_direction, map_location='cpu', weights_only=False)['state_dict']
     assert state['head.fc.mean_feature'].any()
     averaged = torch.load(linear_checkpoint, map_location='cpu', weights_only=False)  # as EMAHook saves it
     averaged['ema_state_dict'] = {f'module.{key}': value for key, value in averaged['state_dict'].items()}
     torch.save(averaged, tmp_path / 'averaged.pth')
-    run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, tmp_path / 'averaged.pth',
-        tmp_path / 'both.pth')
+    run_tool('analysis/estimate_direction.py', BASELINE, tmp_path / 'averaged.pth', tmp_path / 'both.pth')
     both = torch.load(tmp_path / 'both.pth', map_location='cpu', weights_only=False)
     for buffer in ('mean_feature', 'mean_cosine', 'num_updates'):
         own = both['state_dict'][f'head.fc.{buffer}']
         assert own.any() and torch.equal(both['ema_state_dict'][f'module.head.fc.{buffer}'], own)
     moving = tmp_path / 'moving.pth'
-    run(sys.executable, 'tools/analysis/estimate_direction.py', BASELINE, linear_checkpoint, moving, '--momentum',
-        '0.9')
+    run_tool('analysis/estimate_direction.py', BASELINE, linear_checkpoint, moving, '--momentum', '0.9')
     average = torch.load(moving, map_location='cpu', weights_only=False)['state_dict']
     assert average['head.fc.num_updates'] == 8 and state['head.fc.num_updates'] == 1
     assert torch.cosine_similarity(average['head.fc.mean_feature'], state['head.fc.mean_feature'], dim=0) > 0.95
 
     def tested(alpha):
         out = tmp_path / f'{alpha}.json'
-        run(sys.executable, 'tools/test.py', BASELINE, with_direction, '--tta', '--out', out, '--out-item', 'metrics',
-            '--cfg-options', 'model.type=mmcausal.TDEClassifierTTA', f'model.alpha={alpha}')
+        run_tool('test.py', BASELINE, with_direction, '--tta', '--out', out, '--out-item', 'metrics',
+                 '--cfg-options', 'model.type=mmcausal.TDEClassifierTTA', f'model.alpha={alpha}')
         return metrics(out)
 
     factual = tmp_path / 'factual.json'
-    run(sys.executable, 'tools/test.py', BASELINE, linear_checkpoint, '--out', factual, '--out-item', 'metrics')
+    run_tool('test.py', BASELINE, linear_checkpoint, '--out', factual, '--out-item', 'metrics')
     assert tested(0) == metrics(factual)
     half = tested(0.5)
     assert half != metrics(factual)
     # A config that wraps the model gives the same, also if --tta wraps it once more.
     write_alpha_config(str(ROOT / BASELINE), 0.5, tmp_path / 'half.py')
     for tta in ([], ['--tta']):
-        run(sys.executable, 'tools/test.py', tmp_path / 'half.py', with_direction, '--out', tmp_path / 'chosen.json',
-            '--out-item', 'metrics', '--work-dir', tmp_path, *tta)
+        run_tool('test.py', tmp_path / 'half.py', with_direction, '--out', tmp_path / 'chosen.json',
+                 '--out-item', 'metrics', '--work-dir', tmp_path, *tta)
         assert metrics(tmp_path / 'chosen.json') == half
 
     # A sweep equals the single tests, refuses test images without consent, and its features serve the plots too.
     features = ['--features', tmp_path / 'store', '--split', 'test']
-    sweep = [sys.executable, 'tools/analysis/sweep_alpha.py', BASELINE, with_direction, *features, '--alphas', '0',
+    sweep = ['analysis/sweep_alpha.py', BASELINE, with_direction, *features, '--alphas', '0',
              '0.5', '--out', tmp_path / 'sweep.json']
-    assert 'no longer a result on them' in run(*sweep, status=1) and not (tmp_path / 'store').exists()
-    assert 'best in overall on the test split' in run(*sweep, '--i-know-this-is-test')
+    assert 'no longer a result on them' in run_tool(*sweep, status=1) and not (tmp_path / 'store').exists()
+    assert 'best in overall on the test split' in run_tool(*sweep, '--i-know-this-is-test')
     points = json.loads((tmp_path / 'sweep.json').read_text())['sweeps']['linear']
     for point, single in zip(points, (metrics(factual), half)):
         assert {f'shot/{group}': point[group] for group in ('many', 'medium', 'few', 'overall')} == {
@@ -70,22 +68,22 @@ def test_direction_and_tde_for_a_linear_checkpoint(linear_checkpoint, tmp_path):
     assert chosen['largest_entropy'] == max(points, key=lambda point: point['entropy'])['alpha']
     assert (tmp_path / 'sweep_linear.png').stat().st_size > 10000
     pictures = [*features, '--out-dir', tmp_path / 'pictures']
-    output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures)
-    stock = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--out-dir',
-                tmp_path / 'stock', '--features', tmp_path / 'stock_store')
+    output = run_tool('analysis/pictures.py', BASELINE, with_direction, *pictures)
+    stock = run_tool('analysis/pictures.py', BASELINE, linear_checkpoint, '--out-dir',
+                     tmp_path / 'stock', '--features', tmp_path / 'stock_store')
     assert 'no head direction' in stock and len(list((tmp_path / 'stock').glob('*.png'))) == 6
     assert len(list((tmp_path / 'pictures').glob('*.png'))) == 8 and 'Features of' not in output
     # Errors are one sentence, before the network runs.
     sweep += ['--overwrite', '--i-know-this-is-test']
     few = [*sweep, '--select', 'few', '--cfg-options', 'test_evaluator.1.few=0']
     few[few.index('--features') + 1] = tmp_path / 'few'
-    output = run(*few, status=1)
+    output = run_tool(*few, status=1)
     assert 'reports overall, many, medium on the test split' in output and 'Traceback' not in output
-    output = run(*sweep, '--dtype', 'float16', status=1)
+    output = run_tool(*sweep, '--dtype', 'float16', status=1)
     assert 'holds features of another dtype' in output and 'Traceback' not in output
     pictures[1] = tmp_path / 'blind'
-    output = run(sys.executable, 'tools/analysis/pictures.py', BASELINE, with_direction, *pictures, '--overwrite',
-                 '--cfg-options', 'test_evaluator.1.class_counts=[9,9]', status=1)
+    output = run_tool('analysis/pictures.py', BASELINE, with_direction, *pictures, '--overwrite',
+                      '--cfg-options', 'test_evaluator.1.class_counts=[9,9]', status=1)
     assert 'class_counts must have one number for each of the 10 classes' in output and 'Traceback' not in output
     assert not (tmp_path / 'few').exists() and not (tmp_path / 'blind').exists()
 
@@ -100,10 +98,10 @@ model = dict(head=dict(_delete_=True, type='ArcFaceClsHead', num_classes=10, in_
     init_default_scope('mmpretrain')
     stock = MODELS.build(cfg.model).eval()
     torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'stock.pth')
-    tool = [sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'stock.pth', tmp_path / 'd.pth']
-    refusal = run(*tool, status=1)
+    tool = ['analysis/estimate_direction.py', config, tmp_path / 'stock.pth', tmp_path / 'd.pth']
+    refusal = run_tool(*tool, status=1)
     assert "is not a layer of ImageClassifier" in refusal and 'Traceback' not in refusal
-    assert 'head.norm_product: mean cosine' in run(*tool, '--classifier', 'head.norm_product')
+    assert 'head.norm_product: mean cosine' in run_tool(*tool, '--classifier', 'head.norm_product')
 
     images = torch.randn(4, 1, 8, 8)
     features = stock.extract_feat(images)[-1]
@@ -124,21 +122,20 @@ def test_stock_detector_gets_directions_and_tde(shapes, tmp_path):
     config = tmp_path / 'config' / 'stock.py'  # not in work_dir, where Runners dump theirs
     config.parent.mkdir()
     cfg.dump(config)
-    run(sys.executable, 'tools/train.py', config)
+    run_tool('train.py', config)
     estimated = tmp_path / 'with_direction.pth'
-    output = run(sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'epoch_1.pth',
-                 estimated)
+    output = run_tool('analysis/estimate_direction.py', config, tmp_path / 'epoch_1.pth', estimated)
     assert all(f'roi_head.bbox_head.{stage}.fc_cls: mean cosine' in output for stage in range(3))
     before = torch.load(tmp_path / 'epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     after = torch.load(estimated, map_location='cpu', weights_only=False)['state_dict']
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert set(after) - set(before) == {f'roi_head.bbox_head.{stage}.fc_cls.{buffer}' for stage in range(3)
                                         for buffer in ('mean_feature', 'mean_cosine', 'num_updates')}
-    output = run(sys.executable, 'tools/test.py', config, estimated, '--tta', '--cfg-options', 'tta_model.alpha=1.5')
+    output = run_tool('test.py', config, estimated, '--tta', '--cfg-options', 'tta_model.alpha=1.5')
     assert 'bbox_AP' in output
     del before['roi_head.bbox_head.2.fc_cls.weight']
     torch.save(dict(state_dict=before), tmp_path / 'two_stages.pth')
-    output = run(sys.executable, 'tools/analysis/estimate_direction.py', config, tmp_path / 'two_stages.pth',
-                 tmp_path / 'not_there.pth', status=1)
+    output = run_tool('analysis/estimate_direction.py', config, tmp_path / 'two_stages.pth',
+                      tmp_path / 'not_there.pth', status=1)
     assert 'bbox_head.2.fc_cls.weight has shape (25, ' in output and 'here, but is not in the checkpoint' in output
     assert 'Traceback' not in output

@@ -1,10 +1,10 @@
 """An exported classifier in onnxruntime."""
-import sys
 
 import numpy as np
 import onnxruntime
 import torch
-from helpers.commands import BASELINE, ROOT, run
+from helpers.commands import BASELINE, ROOT
+from helpers.in_process import run_tool
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -21,8 +21,8 @@ def test_exported_file_runs_in_onnxruntime(tmp_path):
     classifier.head.fc(torch.rand(4, 128))
     classifier.head.fc.update_direction(0.)
     torch.save(classifier.state_dict(), tmp_path / 'trained.pth')
-    output = run(sys.executable, 'tools/deployment/export_onnx.py', config, tmp_path / 'trained.pth',
-                 tmp_path / 'tde.onnx', '--image-size', '32', '32')
+    output = run_tool('deployment/export_onnx.py', config, tmp_path / 'trained.pth',
+                      tmp_path / 'tde.onnx', '--image-size', '32', '32')
     assert 'alpha 1.5: logits of onnxruntime and PyTorch differ by at most' in output
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32)).astype(np.float32)
     logits = onnxruntime.InferenceSession(str(tmp_path / 'tde.onnx')).run(None, dict(images=images))[0]
@@ -48,8 +48,8 @@ def test_the_export_takes_the_alpha_of_the_config_wherever_it_is(tmp_path):
     with torch.no_grad():
         expected = model.eval()((images - 127.5) / 127.5)
     for name in ('wrapper', 'layer'):
-        output = run(sys.executable, 'tools/deployment/export_onnx.py', tmp_path / f'{name}.py',
-                     tmp_path / 'trained.pth', tmp_path / f'{name}.onnx', '--image-size', '8', '8', '--channels', '1')
+        output = run_tool('deployment/export_onnx.py', tmp_path / f'{name}.py', tmp_path / 'trained.pth',
+                          tmp_path / f'{name}.onnx', '--image-size', '8', '8', '--channels', '1')
         assert 'alpha 0.7: logits' in output
         session = onnxruntime.InferenceSession(str(tmp_path / f'{name}.onnx'))
         np.testing.assert_allclose(session.run(None, dict(images=images.numpy()))[0], expected, atol=1e-4)

@@ -1,16 +1,15 @@
 """Tools that turn a folder of your images into splits and lists."""
 import shutil
-import sys
 
 import numpy as np
-from helpers.commands import run
 from helpers.data import write_image
+from helpers.in_process import run_tool
 from mmengine.registry import init_default_scope
 
 from mmcausal.datasets import ImageFolder, ImageList
 from mmcausal.datasets.long_tail import long_tailed_counts
 
-TOOLS = 'tools/dataset_converters'
+TOOLS = 'dataset_converters'
 
 
 def make_folder(root):
@@ -21,8 +20,8 @@ def make_folder(root):
 
 def test_lists_of_a_folder(tmp_path):
     make_folder(tmp_path / 'photos')
-    tool = (sys.executable, f'{TOOLS}/folder_lists.py', tmp_path / 'photos', tmp_path / 'lists')
-    output = run(*tool, '--val-per-class', '1', '--test-per-class', '2')
+    tool = (f'{TOOLS}/folder_lists.py', tmp_path / 'photos', tmp_path / 'lists')
+    output = run_tool(*tool, '--val-per-class', '1', '--test-per-class', '2')
     assert 'train.txt: 6 images, 5 to 1 of a class' in output and 'test.txt: 4 images, 2 to 2 of a class' in output
     init_default_scope('mmpretrain')
     paths = set()
@@ -37,31 +36,32 @@ def test_lists_of_a_folder(tmp_path):
     assert len(paths) == 12
 
     before = (tmp_path / 'lists/train.txt').read_text()
-    assert 'train.txt exists and is not overwritten; choose another file, or say --overwrite' in run(*tool, status=2)
+    output = run_tool(*tool, status=2)
+    assert 'train.txt exists and is not overwritten; choose another file, or say --overwrite' in output
     assert (tmp_path / 'lists/train.txt').read_text() == before
 
 
 def test_lists_leave_a_training_image_of_each_class(tmp_path):
     make_folder(tmp_path / 'photos')
-    tool = (sys.executable, f'{TOOLS}/folder_lists.py', tmp_path / 'photos', tmp_path / 'lists')
-    output = run(*tool, '--val-per-class', '2', '--test-per-class', '2', status=1)
+    tool = (f'{TOOLS}/folder_lists.py', tmp_path / 'photos', tmp_path / 'lists')
+    output = run_tool(*tool, '--val-per-class', '2', '--test-per-class', '2', status=1)
     assert "but are 2 and 2: the rarest class, 'a dog', has 4 images and can spare 3" in output
-    assert 'seed must be at least 0, but got -1' in run(*tool, '--seed', '-1', status=2)
+    assert 'seed must be at least 0, but got -1' in run_tool(*tool, '--seed', '-1', status=2)
     assert not (tmp_path / 'lists').exists()
-    output = run(*tool[:2], tmp_path / 'nothing', tmp_path / 'lists', status=1)
+    output = run_tool(*tool[:1], tmp_path / 'nothing', tmp_path / 'lists', status=1)
     assert 'nothing is missing; it must have one folder of images for each class' in output
 
 
 def test_digits_are_written_as_a_folder(tmp_path):
-    tool = (sys.executable, f'{TOOLS}/digits_folder.py', tmp_path / 'digits')
-    assert 'train: 342 images, 110 to 11 of a class' in run(*tool)
+    tool = (f'{TOOLS}/digits_folder.py', tmp_path / 'digits')
+    assert 'train: 342 images, 110 to 11 of a class' in run_tool(*tool)
     init_default_scope('mmpretrain')
     train, val, test = (ImageFolder(str(tmp_path / 'digits'), split, val_per_class=10)
                         for split in ('train', 'val', 'test'))
     assert sorted(train.metainfo['class_counts'], reverse=True) == long_tailed_counts(100, 10, 100)
     assert np.bincount(val.get_gt_labels()).tolist() == [10] * 10
     assert np.bincount(test.get_gt_labels()).tolist() == [50] * 10
-    assert 'exists; nothing was written' in run(*tool, status=2)
+    assert 'exists; nothing was written' in run_tool(*tool, status=2)
 
 
 def test_copies_in_two_splits_are_found_whatever_their_name(tmp_path):
@@ -73,7 +73,7 @@ def test_copies_in_two_splits_are_found_whatever_their_name(tmp_path):
     config.write_text("_base_ = __import__('mmcausal').config_path('own_data/linear_r32.py')\n"
                       f"train_dataloader = val_dataloader = test_dataloader = "
                       f"dict(dataset=dict(data_root={str(tmp_path)!r}))\n")
-    output = run(sys.executable, f'{TOOLS}/check_images.py', config, status=1)
+    output = run_tool(f'{TOOLS}/check_images.py', config, status=1)
     assert '2 images are in more than one split' in output and output.count('\n  0 unreadable') == 3
     assert 'test/a cat/other.png = ' in output and 'test/a cat/x.png = ' in output
     assert '12 images of 2 classes' in output

@@ -1,9 +1,9 @@
 """Plots of a trained classifier, as users draw them, and the features stored for them."""
-import sys
 
 import numpy as np
 import torch
-from helpers.commands import BASELINE, ROOT, run
+from helpers.commands import BASELINE, ROOT
+from helpers.in_process import run_tool
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -11,8 +11,8 @@ from mmcausal.visualization import PICTURES
 
 
 def test_stored_features_are_those_of_a_test_to_the_last_bit(linear_checkpoint, tmp_path):
-    run(sys.executable, 'tools/analysis/pictures.py', BASELINE, linear_checkpoint, '--split', 'test', '--features',
-        tmp_path / 'store', '--out-dir', tmp_path / 'pictures')
+    run_tool('analysis/pictures.py', BASELINE, linear_checkpoint, '--split', 'test', '--features',
+             tmp_path / 'store', '--out-dir', tmp_path / 'pictures')
     names = {path.stem for path in (tmp_path / 'pictures').iterdir()}
     assert names == set(PICTURES) - {'direction_cosines', 'decomposition'}  # a stock classifier has no direction
     cfg = Config.fromfile(ROOT / BASELINE)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from helpers.commands import ROOT
 from helpers.data import CIFAR10_MD5, CIFAR100_MD5
+from helpers.in_process import run_tool
 
 MODELS = [model for path in sorted(ROOT.glob('configs/*/metafile.yml'))
           for model in yaml.safe_load(path.read_text())['Models'] if 'Weights' in model]
@@ -71,9 +72,9 @@ def test_published_weights_give_the_results_of_the_metafile(model, request, tmp_
     options = [f'{split}_dataloader.{key}' for split in SPLITS
                for key in ('num_workers=0', 'persistent_workers=False', f'dataset.data_root={root}',
                            *(f'dataset.md5.{file}={value}' for file, value in md5.items()))]
-    command = [sys.executable, ROOT / 'tools' / 'test.py', ROOT / model['Config'], ROOT / model['Weights'], '--out',
-               tmp_path / 'metrics.json', '--out-item', 'metrics', '--work-dir', tmp_path, '--cfg-options', *options]
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    out = tmp_path / 'metrics.json'
+    run_tool('test.py', model['Config'], model['Weights'], '--work-dir', tmp_path, '--out', out, '--out-item',
+             'metrics', '--cfg-options', *options)
+    metrics = json.loads(out.read_text())
     expected = model['Results'][0]['Metrics']['Top 1 Accuracy']
     assert metrics['shot/overall'] == pytest.approx(expected, abs=0.005)  # half an image

@@ -4,37 +4,38 @@ import sys
 
 import pytest
 import torch
-from helpers.commands import BASELINE, ROOT, run
+from helpers.commands import BASELINE, ROOT
+from helpers.in_process import run_tool
 
 
 def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
-    tool = [sys.executable, 'tools/analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store']
-    output = run(*tool, '--split', 'test', '--alpha', '0.5', '--out', tmp_path / 'report.html')
+    tool = ['analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store']
+    output = run_tool(*tool, '--split', 'test', '--alpha', '0.5', '--out', tmp_path / 'report.html')
     assert f'Report: {tmp_path}/report.html' in output
     page = (tmp_path / 'report.html').read_text()
     assert page.count('src="data:image/png') == 9 and 'TDE, alpha 0.5' in page and 'few' in page
     assert '"train images", "test images", "total effect", "TDE, alpha 0.5", "gain"]' in page
-    assert 'must hold the config of one training' in run(*tool[:2], tmp_path, status=1)
+    assert 'must hold the config of one training' in run_tool(*tool[:1], tmp_path, status=1)
 
 
 def test_report_takes_the_alpha_of_the_config(two_rank_checkpoint, tmp_path):
-    tool = [sys.executable, 'tools/analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store',
+    tool = ['analysis/report.py', two_rank_checkpoint.parent, '--features', tmp_path / 'store',
             '--out', tmp_path / 'report.html', '--overwrite']
     headings = '"train images", "test images", "total effect"'
-    run(*tool)
+    run_tool(*tool)
     assert f'{headings}, "TDE, alpha 1", "gain"]' in (tmp_path / 'report.html').read_text()
-    output = run(*tool, '--cfg-options', 'model.head.alpha=0')
+    output = run_tool(*tool, '--cfg-options', 'model.head.alpha=0')
     assert 'Alpha is 0' in output and f'{two_rank_checkpoint} --write-config OUT.py' in output
     page = (tmp_path / 'report.html').read_text()
     assert f'{headings}]' in page and 'Accuracy of the shot groups over alpha' in page  # the curve, without a choice
-    run(*tool, '--alpha', 'auto')
+    run_tool(*tool, '--alpha', 'auto')
     mean_cosine = torch.load(two_rank_checkpoint, weights_only=False)['state_dict']['head.fc.mean_cosine']
     assert f'{headings}, "TDE, alpha {1 / float(mean_cosine):.4g}", "gain"]' in (tmp_path / 'report.html').read_text()
 
 
 def test_report_without_a_direction(linear_checkpoint, tmp_path):
-    output = run(sys.executable, 'tools/analysis/report.py', linear_checkpoint.parent, '--features', tmp_path / 'store',
-                 '--config', BASELINE, '--checkpoint', linear_checkpoint, '--out', tmp_path / 'report.html')
+    output = run_tool('analysis/report.py', linear_checkpoint.parent, '--features', tmp_path / 'store',
+                      '--config', BASELINE, '--checkpoint', linear_checkpoint, '--out', tmp_path / 'report.html')
     assert 'no head direction' in output
     page = (tmp_path / 'report.html').read_text()
     assert '"train images", "test images", "total effect"]' in page and 'over alpha' not in page

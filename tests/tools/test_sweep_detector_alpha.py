@@ -5,7 +5,8 @@ import sys
 
 import pytest
 import torch
-from helpers.commands import ROOT, run
+from helpers.commands import ROOT
+from helpers.in_process import run_tool
 from helpers.runners import coco_cfg, shapes_cfg
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -24,10 +25,10 @@ def test_sweep_of_a_detector_equals_single_tests(shapes, tmp_path):
     config = tmp_path / 'tde.py'
     cfg.dump(config)
     checkpoint = tmp_path / 'work' / 'epoch_1.pth'
-    sweep = [sys.executable, 'tools/analysis/sweep_detector_alpha.py', config, checkpoint, '--features',
+    sweep = ['analysis/sweep_detector_alpha.py', config, checkpoint, '--features',
              tmp_path / 'store', '--dtype', 'float32', '--alphas', '0', '1.5', '--out', tmp_path / 'sweep.json']
-    assert 'no longer a result on them' in run(*sweep, status=1)
-    assert 'Proposals of 24 images' in run(*sweep, '--i-know-this-is-test')
+    assert 'no longer a result on them' in run_tool(*sweep, status=1)
+    assert 'Proposals of 24 images' in run_tool(*sweep, '--i-know-this-is-test')
     choose_without_test_images(cfg, sweep, tmp_path)
     cfg.load_from = str(checkpoint)
     for point in json.loads((tmp_path / 'sweep.json').read_text())['points']:
@@ -44,7 +45,7 @@ def choose_without_test_images(cfg, sweep, tmp_path):
     cfg = Config(dict(cfg.to_dict(), test_dataloader=None, test_evaluator=None, test_cfg=None))
     config, chosen, out = tmp_path / 'without_test.py', tmp_path / 'chosen.py', tmp_path / 'auto.json'
     cfg.dump(config)
-    output = run(*sweep[:2], config, *sweep[3:-4], 'auto', '0.5', '--out', out, '--write-config', chosen)
+    output = run_tool(*sweep[:1], config, *sweep[2:-4], 'auto', '0.5', '--out', out, '--write-config', chosen)
     assert 'Config with alpha' in output and 'Proposals of' not in output
     result = json.loads(out.read_text())
     assert [point['alpha'] for point in result['points']] == [0.5, 'auto']
@@ -66,10 +67,10 @@ def test_without_background_exemption(tmp_path):
         head.fc_cls.update_direction(0.)
     torch.save(runner.model.state_dict(), tmp_path / 'random.pth')
 
-    sweep = [sys.executable, 'tools/analysis/sweep_detector_alpha.py', tmp_path / 'tde.py', tmp_path / 'random.pth',
+    sweep = ['analysis/sweep_detector_alpha.py', tmp_path / 'tde.py', tmp_path / 'random.pth',
              '--i-know-this-is-test', '--features', tmp_path / 'store', '--dtype', 'float32', '--alphas', '0', '1.5']
-    run(*sweep, '--out', tmp_path / 'exempt.json')
-    output = run(*sweep, '--out', tmp_path / 'not_exempt.json', '--no-exempt-background')
+    run_tool(*sweep, '--out', tmp_path / 'exempt.json')
+    output = run_tool(*sweep, '--out', tmp_path / 'not_exempt.json', '--no-exempt-background')
     assert 'Proposals of' not in output and (tmp_path / 'not_exempt.png').stat().st_size > 10000
     exempt, not_exempt = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('exempt', 'not_exempt'))
     assert exempt['exempt_background'] == [True] * 3 and not_exempt['exempt_background'] == [False] * 3
@@ -85,7 +86,7 @@ def test_without_background_exemption(tmp_path):
         value = single[f'lvis/bbox_{figure}']
         assert not_exempt['points'][1][figure] == (value if value < 0 else pytest.approx(100 * value, abs=1e-4))
 
-    output = run(*sweep, '--num-images', '4', status=1)
+    output = run_tool(*sweep, '--num-images', '4', status=1)
     assert 'holds features of another dataset' in output and 'Traceback' not in output
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.commands import DIGITS, IMAGENET_LT, ROOT, free_port, metrics, run
 from helpers.data import imagenet_lt_options
+from helpers.in_process import run_tool
 
 # Without random crops and batch statistics, which depend on the split of a batch. The classifier is tested on its
 # training images, where so short a training shows an effect.
@@ -141,13 +142,13 @@ optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1, momentu
 train_cfg, test_cfg, test_evaluator = dict(by_epoch=True, max_epochs=1), dict(), dict(type=Accuracy)
 custom_hooks = [dict(type=HeadDirectionHook)]
 """)
-    run('python', 'tools/train.py', tmp_path / 'classes.py', '--work-dir', tmp_path / 'work')
+    run_tool('train.py', tmp_path / 'classes.py', '--work-dir', tmp_path / 'work')
     dumped = tmp_path / 'work' / 'classes.py'
     assert 'DeconfoundHead' in dumped.read_text()
     results = []
     for config in (tmp_path / 'classes.py', dumped):
         out = tmp_path / f'{len(results)}.json'
-        run('python', 'tools/test.py', config, tmp_path / 'work' / 'epoch_1.pth', '--work-dir', tmp_path / 'tested',
-            '--out', out, '--out-item', 'metrics')
+        run_tool('test.py', config, tmp_path / 'work' / 'epoch_1.pth', '--work-dir', tmp_path / 'tested',
+                 '--out', out, '--out-item', 'metrics')
         results.append(metrics(out))
     assert results[0] == results[1] and 'accuracy/top1' in results[0]
