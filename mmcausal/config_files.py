@@ -1,6 +1,7 @@
 """Configs: those that come with the package, what one of your own may call, and how they are read."""
 import contextlib
 import copy
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Union
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 ROOT = (Path(__file__).parent / '.mim' / 'configs').resolve()
+# Settings that MMEngine and the hosts read, beside the arguments of Runner
+OTHER_SETTINGS = ('tta_model', 'tta_pipeline', 'model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'compile',
+                  'strategy', 'activation_checkpointing', 'efficient_conv_bn_eval', 'runner_type')
 
 
 def read_config(path: Union[str, Path], options: Optional[dict] = None, needs: Sequence[str] = ()) -> 'Config':
@@ -22,24 +26,43 @@ def read_config(path: Union[str, Path], options: Optional[dict] = None, needs: S
         needs: Settings that it must have.
 
     Raises:
-        FileNotFoundError: No such file.
+        FileNotFoundError: No such file; suggests the closest name in its folder.
         ValueError: A config that cannot be read, options that do not fit it, or a setting that it lacks.
     """
     from mmengine.config import Config  # not needed by the configs that import this module
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path} must be a config, but is {"a folder" if Path(path).is_dir() else "missing"}')
+        file = Path(path)
+        near = did_you_mean(file.name, [each.name for each in file.parent.glob(f'*{file.suffix}')])
+        raise FileNotFoundError(f'{path} must be a config, but is {"a folder" if file.is_dir() else "missing" + near}')
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a program can raise anything
         raise ValueError(f'{path} must be a config that can be read, but {_described(error)}') from error
     if options:
-        with errors_naming(f'--cfg-options {options} must fit {path}'):
-            cfg.merge_from_dict(options)
+        merge_options(cfg, options, path)
     for name in needs:
         value = cfg.get(name)
         if not isinstance(value, dict) and not (value and name.endswith('_evaluator')):
             raise ValueError(f'{path} must have {name}=dict(...), but has {value!r}')
     return cfg
+
+
+def merge_options(cfg: 'Config', options: dict, path: Union[str, Path]) -> None:
+    """Change a config as ``--cfg-options`` do.
+
+    Raises:
+        ValueError: Options that do not fit, or one whose name is nearly that of a setting: MMEngine takes any name, and
+            one that nothing reads would leave the setting as it is.
+    """
+    from mmengine.runner import Runner
+    known = {*cfg, *inspect.signature(Runner).parameters, *OTHER_SETTINGS}
+    for option in options:
+        name = option.split('.')[0]
+        near = '' if name in known else did_you_mean(name, known)
+        if near:
+            raise ValueError(f'--cfg-options {option} must be a setting of {path}, but it has no {name!r}{near}')
+    with errors_naming(f'--cfg-options {options} must fit {path}'):
+        cfg.merge_from_dict(options)
 
 
 def scope_of(cfg: 'Config') -> str:

@@ -28,7 +28,7 @@ from mmcausal.commands import (
     integer_argument,
     plain_errors,
 )
-from mmcausal.config_files import errors_naming, read_config
+from mmcausal.config_files import errors_naming, merge_options, read_config
 from mmcausal.encoding import use_utf8
 from mmcausal.files import write_text
 from mmcausal.text import markdown_code
@@ -99,7 +99,7 @@ def load_config(path: Path, seed: int, args: argparse.Namespace) -> Config:
     cfg.setdefault('train_cfg', None)
     if 'max_iters' in (cfg.train_cfg or {}):
         raise ValueError(f'{path} must train by epochs, but has train_cfg.max_iters={cfg.train_cfg.max_iters}')
-    cfg.merge_from_dict({key: value for key, value in args.cfg_options.items() if _has(cfg, key)})
+    merge_options(cfg, {key: value for key, value in args.cfg_options.items() if _has(cfg, key)}, path)
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     if args.epochs and 'max_epochs' in (cfg.train_cfg or {}) and stage_one_of(path, cfg) is None:
         factor = args.epochs / cfg.train_cfg.max_epochs

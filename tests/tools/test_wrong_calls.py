@@ -95,6 +95,7 @@ compare_methods.py config_folder.py | config_folder.py must be a config, but is 
 compare_methods.py config_latin.py | config_latin.py must be a config that can be read
 compare_methods.py config_empty.py | config_empty.py must have model=dict(...), but has None
 compare_methods.py config_import.py | config_import.py must have model=dict(...), but has None
+compare_methods.py config.py --cfg-options optim_wraper.type=X | no 'optim_wraper'; did you mean 'optim_wrapper'?
 compare_methods.py config.py --cfg-options foo | --cfg-options must be KEY=VALUE, but got 'foo'
 compare_methods.py config.py --seeds -1 | must be an integer of at least 0, but got -1
 deployment/export_onnx.py nowhere.py good.pth o.onnx --image-size 8 8 | no such file: nowhere.py
@@ -169,6 +170,7 @@ analysis/sweep_detector_alpha.py config.py good.pth --num-images 0 | must be an 
 HOSTS = '''
 test.py | usage:
 test.py nowhere.py good.pth | nowhere.py must be a config, but is missing
+test.py confg.py good.pth | confg.py must be a config, but is missing; did you mean 'config.py'?
 test.py config_syntax.py good.pth | config_syntax.py must be a config that can be read
 test.py config_scope.py good.pth | config_scope.py belongs to mmfoo, which is not installed
 test.py config_type.py good.pth | did you mean 'DeconfoundHead'?
@@ -179,6 +181,7 @@ test.py config.py truncated.pth | truncated.pth must be a checkpoint, but is tru
 test.py config.py evil.pth | evil.pth is not loaded, because it holds a
 test.py config.py other.pth | the checkpoint other.pth is not one of this ImageClassifier: head.fc.weight
 test.py config.py headed.pth | the checkpoint headed.pth is not one of this ImageClassifier: backbone.layers.0.0.weight
+test.py config.py good.pth --cfg-options modle.head.alpha=1 | it has no 'modle'; did you mean 'model'?
 test.py config.py good.pth --cfg-options foo | --cfg-options must be KEY=VALUE, but got 'foo'
 test.py config.py good.pth --cfg-options model.head.alpha=abc | alpha must be a non-negative number or 'auto', but got
 train.py config_empty.py | config_empty.py must have model=dict(...), but has None
