@@ -7,7 +7,8 @@ from mmcausal.config_files import merge_options
 
 @pytest.mark.parametrize('option', [
     'model.head.alpha', 'train_dataloader.batch_size', 'load_from', 'work_dir', 'val_cfg.type', 'custom_hooks',
-    'sync_bn', 'tta_model.alpha', 'tta_pipeline', 'model_wrapper_cfg.type', 'find_unused_parameters', 'compile.backend', 'my_own'])
+    'sync_bn', 'tta_model.alpha', 'tta_pipeline', 'model_wrapper_cfg.type', 'find_unused_parameters',
+    'compile.backend', 'my_own'])
 def test_settings_that_a_config_has_or_may_have(option):
     cfg = Config(dict(model=dict(head=dict(alpha=0)), train_dataloader=dict(batch_size=2), test_cfg={}))
     merge_options(cfg, {option: 1}, 'c.py')
