@@ -1,4 +1,7 @@
 """Every method of the tables trains and tests on real images: two iterations each, second stages from the first."""
+import functools
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -33,16 +36,21 @@ def small(name, root, work_dir):
 
 @pytest.fixture(scope='module')
 def stage_one(cifar100_root, tmp_path_factory):
-    work_dir = tmp_path_factory.mktemp('stage_one')
-    Runner.from_cfg(small('linear_r32_ir100', cifar100_root, work_dir)).train()
-    return str(work_dir / 'epoch_1.pth')
+    """Return a function that trains a first stage, once, and returns its checkpoint."""
+
+    @functools.lru_cache(maxsize=None)
+    def train(name):
+        work_dir = tmp_path_factory.mktemp(name)
+        Runner.from_cfg(small(name, cifar100_root, work_dir)).train()
+        return str(work_dir / 'epoch_1.pth')
+    return train
 
 
 @pytest.mark.parametrize('name', METHODS)
 def test_trains_and_tests(cifar100_root, stage_one, tmp_path, name):
     cfg = small(name, cifar100_root, tmp_path)
     if cfg.load_from:
-        cfg.load_from = stage_one
+        cfg.load_from = stage_one(Path(cfg.load_from).parent.name)
     runner = Runner.from_cfg(cfg)
     if cfg.train_cfg:
         before = {key: value.clone() for key, value in runner.model.state_dict().items()}
