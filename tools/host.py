@@ -36,7 +36,7 @@ INSTALLED = ('<', *(f'{folder}{os.sep}' for folder in (
 LAUNCHERS = dict(mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
                  slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'))
 BUILDING = ('build', '__init__', 'from_cfg')
-CONFIGS = ('.py', '.json', '.yaml', '.yml')  # that MMEngine reads
+CONFIGS = ('.py', '.json', '.yaml', '.yml')  # that MMEngine reads; .py first, because outputs may be .json
 UNKNOWN_SETTING = re.compile(r'__init__\(\) (got an unexpected keyword|missing \d+ required)')
 
 
@@ -90,7 +90,7 @@ def _is_in(name: str, module: str) -> bool:
 
 
 def _run_host_script(name: str) -> None:
-    config = next((argument for argument in sys.argv[1:] if argument.endswith(CONFIGS)), None)
+    config = next((argument for ending in CONFIGS for argument in sys.argv[1:] if argument.endswith(ending)), None)
     if config is None:
         if not {'-h', '--help'} & set(sys.argv[1:]):
             sys.exit(f'usage: {sys.argv[0]} CONFIG ...; other arguments are passed to tools/{name} of the package '

@@ -131,6 +131,12 @@ def build_split(cfg: Config, split: str) -> BaseDataset:
         return DATASETS.build(dataloader.dataset)
 
 
+def number_shared(dataset: BaseDataset, other: BaseDataset) -> int:
+    """Return how many images of a dataset are in another one too."""
+    keys = set(image_keys(other))
+    return sum(key in keys for key in image_keys(dataset))
+
+
 def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
     """Build the dataset of a split by which something may be chosen.
 
@@ -143,15 +149,13 @@ def build_split_without_test_images(cfg: Config, split: str) -> BaseDataset:
     dataset = build_split(cfg, split)
     if split != 'test' and cfg.get('test_dataloader') is None:
         return dataset
-    keys = image_keys(dataset)
-    test_keys = set(keys if split == 'test' else image_keys(build_split(cfg, 'test')))
-    shared = sum(key in test_keys for key in keys)
-    if shared > MAX_SHARE_OF_COPIES * len(keys):
-        raise UsesTestImagesError(f'the {split} split of {cfg.filename} holds test images, {shared} of {len(keys)}, so '
-                                  'a choice made on them is no longer a result on them')
+    shared = number_shared(dataset, dataset if split == 'test' else build_split(cfg, 'test'))
+    if shared > MAX_SHARE_OF_COPIES * len(dataset):
+        raise UsesTestImagesError(f'the {split} split of {cfg.filename} holds test images, {shared} of {len(dataset)}, '
+                                  'so a choice made on them is no longer a result on them')
     if shared:
-        warnings.warn(f'{shared} of the {len(keys)} images of the {split} split of {cfg.filename} are test images too',
-                      stacklevel=2)
+        warnings.warn(f'{shared} of the {len(dataset)} images of the {split} split of {cfg.filename} are test images '
+                      'too', stacklevel=2)
     return dataset
 
 
@@ -166,14 +170,13 @@ def check_held_out(cfg: Config, split: str, dataset: BaseDataset) -> None:
     if cfg.get('train_dataloader') is None:
         return
     try:
-        train_keys = set(image_keys(build_split(cfg, 'train')))
+        train = build_split(cfg, 'train')
     except OSError:
         return
-    keys = image_keys(dataset)
-    shared = sum(key in train_keys for key in keys)
-    if shared > MAX_SHARE_OF_COPIES * len(keys):
+    shared = number_shared(dataset, train)
+    if shared > MAX_SHARE_OF_COPIES * len(dataset):
         raise ValueError(f'the images of the {split} split of {cfg.filename} must be held out of the training, but '
-                         f'{shared} of {len(keys)} are training images, on which a choice means nothing')
+                         f'{shared} of {len(dataset)} are training images, on which a choice means nothing')
 
 
 def identity_of(cfg: Config, split: str, checkpoint: str, dataset: BaseDataset) -> Identity:

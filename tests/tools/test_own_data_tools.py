@@ -48,7 +48,7 @@ def test_lists_leave_a_training_image_of_each_class(tmp_path):
     assert "but are 2 and 2: the rarest class, 'a dog', has 4 images and can spare 3" in output
     assert 'seed must be at least 0, but got -1' in run_tool(*tool, '--seed', '-1', status=2)
     assert not (tmp_path / 'lists').exists()
-    output = run_tool(*tool[:1], tmp_path / 'nothing', tmp_path / 'lists', status=1)
+    output = run_tool(tool[0], tmp_path / 'nothing', tmp_path / 'lists', status=1)
     assert 'nothing is missing; it must have one folder of images for each class' in output
 
 

@@ -15,7 +15,7 @@ def test_report_of_a_work_directory(two_rank_checkpoint, tmp_path):
     page = (tmp_path / 'report.html').read_text()
     assert page.count('src="data:image/png') == 9 and 'TDE, alpha 0.5' in page and 'few' in page
     assert '"train images", "test images", "total effect", "TDE, alpha 0.5", "gain"]' in page
-    assert 'must hold the config of one training' in run_tool(*tool[:1], tmp_path, status=1)
+    assert 'must hold the config of one training' in run_tool(tool[0], tmp_path, status=1)
 
 
 def test_report_takes_the_alpha_of_the_config(two_rank_checkpoint, tmp_path):

@@ -333,6 +333,13 @@ def test_configs_have_any_format_that_mmengine_reads(folder, monkeypatch, tmp_pa
     assert status == 0, output
 
 
+def test_an_output_before_the_config_is_not_taken_for_it(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    out = tmp_path / 'metrics.json'
+    status, output = call('test.py', '--out', out, '--out-item', 'metrics', 'config.py', 'good.pth')
+    assert status == 0 and json.loads(out.read_text()), output
+
+
 def test_the_good_files_are_good(folder, monkeypatch):
     """Otherwise every call above would be refused."""
     monkeypatch.chdir(folder)
