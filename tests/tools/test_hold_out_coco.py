@@ -54,7 +54,9 @@ def test_two_new_files(hold_out, tmp_path, capsys):
 
 def test_a_share_of_each_category_and_bad_input(hold_out, tmp_path):
     source, files = write(tmp_path / 'all.json'), (tmp_path / 'train.json', tmp_path / 'held_out.json')
-    assert "--classes must be categories of" in hold_out(source, *files, '--fraction', .4, '--classes', 'é 0', 'yak')
+    for name, words in (('yak', "all.json, but got 'yak'"), ('É 1', "but got 'É 1'; did you mean 'é 1'?")):
+        output = hold_out(source, *files, '--fraction', .4, '--classes', 'é 0', name)
+        assert output.startswith('--classes must be categories of') and output.endswith(words)
     assert hold_out(source, *files, '--per-category', 2) == (
         "the rarest category, 'é 2', has 2 training images and can spare 1, but got 2 to hold out")
     for option, value, words in (('--per-category', 0, 'must be a number in [1, inf), but got 0'),

@@ -5,6 +5,7 @@ import numpy as np
 from helpers.data import write_image
 from helpers.in_process import run_tool
 from mmengine.registry import init_default_scope
+from PIL import Image
 
 from mmcausal.datasets import ImageFolder, ImageList
 from mmcausal.datasets.long_tail import long_tailed_counts
@@ -50,6 +51,17 @@ def test_lists_leave_a_training_image_of_each_class(tmp_path):
     assert not (tmp_path / 'lists').exists()
     output = run_tool(tool[0], tmp_path / 'nothing', tmp_path / 'lists', status=1)
     assert 'nothing is missing; it must have one folder of images for each class' in output
+
+
+def test_lists_of_images_with_other_endings(tmp_path):
+    """ImageFolder leaves out endings that it does not read; a list can name them."""
+    make_folder(tmp_path / 'photos')
+    for name in ('a cat', 'a dog'):
+        Image.new('RGB', (8, 8)).save(tmp_path / 'photos' / name / 'x.WEBP')
+    tool = (f'{TOOLS}/folder_lists.py', tmp_path / 'photos')
+    assert 'train.txt: 12 images, 8 to 4' in run_tool(*tool, tmp_path / 'some')
+    assert 'train.txt: 14 images, 9 to 5' in run_tool(*tool, tmp_path / 'all', '--extensions', '.png', '.webp')
+    assert 'a cat/x.WEBP 0\n' in (tmp_path / 'all/train.txt').read_text()
 
 
 def test_digits_are_written_as_a_folder(tmp_path):

@@ -24,6 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder with one folder of images per class')
     parser.add_argument('out_dir', type=Path, help='folder for the lists')
+    parser.add_argument('--extensions', nargs='+', metavar='.EXT', help='endings of the images; default: those of '
+                        'mmcausal.ImageFolder, and the images with other endings are told')
     parser.add_argument('--val-per-class', type=int, default=0, help='validation images of each class')
     parser.add_argument('--test-per-class', type=int, default=0, help='test images of each class')
     parser.add_argument('--seed', type=int, default=0, help='seed that draws these images')
@@ -49,7 +51,8 @@ def split_images(labels: np.ndarray, counts: List[int], val: int, test: int, see
 def main() -> None:
     use_utf8()
     args = parse_args()
-    dataset = ImageFolder(str(args.folder), train_folder='')
+    extensions = dict(extensions=args.extensions) if args.extensions else {}
+    dataset = ImageFolder(str(args.folder), train_folder='', **extensions)
     fewest, rarest = min(zip(dataset.metainfo['class_counts'], dataset.CLASSES))
     if args.val_per_class + args.test_per_class >= fewest:
         sys.exit(f'--val-per-class and --test-per-class must leave a training image of each class, but are '

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Dict
 
-from mmcausal.checks import check_number
+from mmcausal.checks import check_number, did_you_mean
 from mmcausal.coco_annotations import (
     hold_out_images,
     image_counts,
@@ -42,9 +42,10 @@ def parse_args() -> argparse.Namespace:
 def wanted_images(content: dict, args: argparse.Namespace) -> Dict[int, int]:
     """Return the number of images to hold out, by category id, of the categories that matter."""
     ids = {category['name']: category['id'] for category in content['categories']}
-    unknown = set(args.classes or ()) - set(ids)
-    if unknown:
-        raise ValueError(f'--classes must be categories of {args.annotations}, but got {sorted(unknown)}')
+    for name in args.classes or ():
+        if name not in ids:
+            raise ValueError(f'--classes must be categories of {args.annotations}, but got {name!r}'
+                             f'{did_you_mean(name, ids)}')
     counts = image_counts(content)
     names = args.classes or list(ids)
     if args.per_category is None:

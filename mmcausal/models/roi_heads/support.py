@@ -33,8 +33,17 @@ def box_heads(roi_head: BaseRoIHead) -> List[BBoxHead]:
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
 
+def required_arguments(roi_head: Type[BaseRoIHead]) -> List[str]:
+    """Return the names of the arguments without a default of the host's RoI head from which this one derives."""
+    stock = next(base for base in roi_head.__mro__ if base in HOST_ROI_HEADS)
+    return [name for name, parameter in inspect.signature(stock).parameters.items()
+            if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+
 def check_settings(roi_head: Type[BaseRoIHead], settings: dict, prefix: str = 'mmcausal.TDE') -> None:
     """Raise ``ValueError`` for settings of another RoI head of the host, which would be lost or fail at the first step.
+
+    Settings that lack a required one, such as those of a Mask R-CNN for a cascade, are another RoI head's too.
 
     Args:
         roi_head: Class of the RoI head.
@@ -53,6 +62,10 @@ def check_settings(roi_head: Type[BaseRoIHead], settings: dict, prefix: str = 'm
             ' and has no TDE; use mmcausal.TDEStandardRoIHead with a Shared2FCBBoxHead'
         raise ValueError(f'{roi_head.__name__} does not use {setting!r}, which belongs to {" or ".join(owners)}'
                          f'{advice}')
+    missing = [name for name in required_arguments(roi_head) if name not in settings]
+    if missing:
+        raise ValueError(f'{roi_head.__name__} needs {", ".join(missing)}, which the config does not have; for the '
+                         f'settings of StandardRoIHead, use {prefix}StandardRoIHead')
 
 
 def _settings_of_others(roi_head: Type[BaseRoIHead], settings: dict) -> Iterator[Tuple[str, List[str]]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmcausal.checkpoints import check_checkpoint, differences, shapes_of
 from mmcausal.models.layers import DetectionDeconfoundLinear
 from mmcausal.models.roi_heads.label_masks import LABEL_MASK_ROI_HEADS, LabelMaskMixin
-from mmcausal.models.roi_heads.support import box_heads, check_box_head, check_settings
+from mmcausal.models.roi_heads.support import box_heads, check_box_head, check_settings, required_arguments
 from mmcausal.registry import MODELS
 from mmcausal.temporary import temporarily
 
@@ -68,12 +68,13 @@ class TDERoIHeadMixin:
 
     Raises:
         ValueError: A loss that is not a softmax over the classes and one background, settings of another RoI head of
-            the host, or arguments out of range.
+            the host or too few of its own, or arguments out of range.
     """
 
     def __init__(self, *args: dict, bbox_head: BBoxHeads, classifier: Optional[dict] = None,
                  **kwargs: Union[dict, list, None]) -> None:
-        check_settings(type(self), dict(kwargs, bbox_head=bbox_head))
+        positional = dict(zip(required_arguments(type(self)), args))
+        check_settings(type(self), dict(kwargs, bbox_head=bbox_head, **positional))
         if not isinstance(classifier, (dict, type(None))):
             raise ValueError(f'classifier must be a dict of the arguments of the layer, but got {classifier!r}')
         super().__init__(*args, bbox_head=bbox_head, **kwargs)  # type: ignore[call-arg]

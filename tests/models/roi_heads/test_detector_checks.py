@@ -1,18 +1,19 @@
 """Losses, arguments and checkpoints that a TDE RoI head accepts or refuses."""
+import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers.detectors import NUM_CLASSES, losses, predict, small_detector
-from helpers.host_detectors import host_detector
+from helpers.host_detectors import host_detector, host_model_cfg
 from helpers.runners import shapes_cfg
-from helpers.supported_detectors import DYNAMIC, FASTER_RCNN
+from helpers.supported_detectors import CASCADE, DYNAMIC, FASTER_RCNN
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn import functional as F
 
-from mmcausal import DeconfoundLinear, DetectionDeconfoundLinear, HeadDirectionHook, enable_tde
+from mmcausal import DeconfoundLinear, DetectionDeconfoundLinear, HeadDirectionHook, TDECascadeRoIHead, enable_tde
 
 
 @ROOT_MODELS.register_module(force=True)
@@ -95,6 +96,25 @@ def test_a_box_head_is_needed():
     for bbox_head in (None, []):
         with pytest.raises(ValueError, match='TDEStandardRoIHead needs a bbox_head'):
             host_detector(DYNAMIC, tde='mmcausal.TDEStandardRoIHead', bbox_head=bbox_head)
+
+
+@pytest.mark.parametrize('name, missing', [
+    ('Cascade', 'num_stages, stage_loss_weights'), ('HybridTaskCascade', 'num_stages, stage_loss_weights'),
+    ('SCNet', 'num_stages, stage_loss_weights'), ('DoubleHead', 'reg_roi_scale_factor'),
+    ('MaskScoring', 'mask_iou_head'), ('PointRend', 'point_head'), ('Trident', 'num_branch, test_branch_idx'),
+    ('Grid', 'grid_roi_extractor, grid_head')])
+def test_a_roi_head_on_the_settings_of_another(name, missing):
+    """Such as the type of a cascade in the config of a Faster R-CNN, with the RoI head to use there."""
+    with pytest.raises(ValueError, match=f'^TDE{name}RoIHead needs {missing}, which the config does not have; for the '
+                                         'settings of StandardRoIHead, use mmcausal.TDEStandardRoIHead$'):
+        host_detector(FASTER_RCNN, tde=f'mmcausal.TDE{name}RoIHead')
+
+
+def test_required_arguments_may_come_by_position():
+    cfg = copy.deepcopy(host_model_cfg(CASCADE))
+    settings = dict(cfg.roi_head, train_cfg=cfg.train_cfg.rcnn, test_cfg=cfg.test_cfg.rcnn)
+    required = [settings.pop(name) for name in ('type', 'num_stages', 'stage_loss_weights')][1:]
+    assert TDECascadeRoIHead(*required, **settings).num_stages == 3
 
 
 @pytest.mark.parametrize('layer', [DeconfoundLinear, DetectionDeconfoundLinear])
