@@ -46,7 +46,7 @@ dataset_converters/hold_out_coco.py coco_twice.json a b --per-category 1 | but 0
 dataset_converters/hold_out_coco.py coco.json a b --per-category 99 | has 3 training images and can spare 2, but got 99
 dataset_converters/hold_out_coco.py coco.json a b --per-category 0 | --per-category must be a number in [1, inf), but g
 dataset_converters/hold_out_coco.py coco.json a b --fraction nan | --fraction must be a number in (0, 1), but got nan
-dataset_converters/hold_out_coco.py coco.json a b --per-category 1 --classes zebra | but got ['zebra']
+dataset_converters/hold_out_coco.py coco.json a b --per-category 1 --classes zebra | but got 'zebra'
 dataset_converters/inat_lists.py nowhere.json out.txt | nowhere.json
 dataset_converters/inat_lists.py coco_text.json out.txt | coco_text.json is not JSON
 dataset_converters/inat_lists.py coco_latin.json out.txt | coco_latin.json is not JSON
