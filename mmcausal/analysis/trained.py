@@ -176,7 +176,8 @@ def check_held_out(cfg: Config, split: str, dataset: BaseDataset) -> None:
     shared = number_shared(dataset, train)
     if shared > MAX_SHARE_OF_COPIES * len(dataset):
         raise ValueError(f'the images of the {split} split of {cfg.filename} must be held out of the training, but '
-                         f'{shared} of {len(dataset)} are training images, on which a choice means nothing')
+                         f'{shared} of {len(dataset)} are training images, on which a choice means nothing; if the '
+                         'checkpoint was trained on others, use the config that its training wrote to its work_dir')
 
 
 def identity_of(cfg: Config, split: str, checkpoint: str, dataset: BaseDataset) -> Identity:

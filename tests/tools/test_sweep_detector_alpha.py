@@ -45,6 +45,9 @@ def choose_without_test_images(cfg, sweep, tmp_path):
     cfg = Config(dict(cfg.to_dict(), test_dataloader=None, test_evaluator=None, test_cfg=None))
     config, chosen, out = tmp_path / 'without_test.py', tmp_path / 'chosen.py', tmp_path / 'auto.json'
     cfg.dump(config)
+    output = run_tool(sweep[0], config, *sweep[2:-2], '--cfg-options',
+                      f'val_dataloader.dataset.ann_file={cfg.train_dataloader.dataset.ann_file}', status=1)
+    assert 'must be held out of the training, but 24 of 24 are training images' in output
     output = run_tool(sweep[0], config, *sweep[2:-4], 'auto', '0.5', '--out', out, '--write-config', chosen)
     assert 'Config with alpha' in output and 'Proposals of' not in output
     result = json.loads(out.read_text())

@@ -34,6 +34,7 @@ from mmcausal.analysis import (
     ProposalStore,
     alphas_in,
     auto_alphas,
+    check_held_out,
     check_names,
     detect_again,
     features_folder,
@@ -59,7 +60,8 @@ METRIC_GROUPS = dict(AP='overall', APr='few', APc='medium', APf='many')
 Metric = Union[LVISMetric, CocoMetric]
 ADVICE = """Hold out training images instead:
   python tools/dataset_converters/hold_out_coco.py TRAIN.json KEPT.json HELD_OUT.json --per-category 10
-Then train on KEPT.json (train_dataloader.dataset.ann_file), and choose alpha on HELD_OUT.json:
+Then train on KEPT.json (train_dataloader.dataset.ann_file), and choose alpha on HELD_OUT.json, with the config that the
+training wrote to its work_dir:
   --cfg-options val_dataloader.dataset.ann_file=HELD_OUT.json val_dataloader.dataset.data_prefix.img=TRAIN_IMAGES/ \
       val_evaluator.ann_file=HELD_OUT.json
 (the dataset looks for ann_file in its data_root, the evaluator in this folder)"""
@@ -214,6 +216,7 @@ def main() -> None:
         if args.no_exempt_background:
             layer.exempt_background = False
     dataset = dataset_to_choose_by(runner, args, ADVICE)
+    check_held_out(runner.cfg, args.split, dataset)
     if args.num_images is not None and args.num_images < len(dataset):
         dataset = dataset.get_subset(args.num_images)
     metric = box_metric(runner, args, dataset)
