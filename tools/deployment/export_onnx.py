@@ -33,7 +33,7 @@ from mmcausal.models import DeployedClassifier, enable_tde
 from mmcausal.models.enable_tde import alpha_of, without_wrappers
 from mmcausal.registry import MODELS
 
-TOLERANCE = 1e-4  # of logits up to 1, and relative to larger ones
+TOLERANCE = 1e-4  # of logits up to 10; of larger ones 1e-5 of the largest, a hundred times float32's rounding
 # A checkpoint without the first three has no TDE, one without the last gets it from the data
 OPTIONAL = ('mean_feature', 'mean_cosine', 'num_updates', 'log_prior')
 
@@ -91,7 +91,7 @@ def main() -> None:
     difference = np.abs(session.run(None, dict(images=images.numpy()))[0] - logits).max()
     print(f'{args.out}, alpha {alpha_of(classifier, args.classifier)}: '
           f'logits of onnxruntime and PyTorch differ by at most {difference:.1e}')
-    tolerance = TOLERANCE * max(1, np.abs(logits).max())
+    tolerance = TOLERANCE * max(1, np.abs(logits).max() / 10)
     if not difference < tolerance:  # not a number is not below it either
         sys.exit(f'That is more than {tolerance:.1e}')
 
