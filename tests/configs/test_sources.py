@@ -10,11 +10,11 @@ from mmengine.optim import LinearLR, MultiStepLR
 
 import mmcausal
 
-# Repository and commit of each source; a row of SETTINGS adds the file and its lines
+# Repository and commit of each source; a row of SETTINGS adds the file with its lines, or the name of a key or function
 CUI = 'richardaecn/class-balanced-loss@0ab6eb775c'
 CAO = 'kaidic/LDAM-DRW@6feb304a33'
 BAG = 'zhangyongshun/BagofTricks-LT@2ac14397f0 and @91880c7ed1'
-ZHANG = 'facebookresearch/mixup-cifar10@2d3298edb4'
+ZHANG = 'facebookresearch/mixup-cifar10@1fe8c5edea'
 ZHOU = 'megvii-research/BBN@4885096940'
 TANG = 'KaihuaTang/Long-Tailed-Recognition.pytorch@54c07cfc54'
 TANG_CIFAR = 'KaihuaTang/Long-Tailed-Recognition.pytorch@0a5a7af693 (CIFAR-100), @cd71a3d3a1 (CIFAR-10)'
@@ -42,7 +42,7 @@ def named(method, names):
     return [name.format(method) for name in names]
 
 
-# configs, source, file: lines, settings there
+# configs, source, file: lines or names, settings there
 SETTINGS = [
     # The paper's own method
     (named('deconfound', CIFAR10 + CIFAR100) + named('deconfound-tde', CIFAR10 + CIFAR100), TANG_CIFAR,
@@ -106,7 +106,7 @@ SETTINGS = [
      {f'{HEAD}.init_cfg.bias_prob': 1 / 100}),
     (named('focal', CIFAR10) + named('class-balanced-focal', CIFAR10), CUI, 'src/model_base.py: 196',
      {f'{HEAD}.init_cfg.bias_prob': 1 / 10}),
-    (named('mixup', CIFAR10 + CIFAR100), ZHANG, 'train.py: --alpha; also ' + BAG
+    (named('mixup', CIFAR10 + CIFAR100), ZHANG, 'train.py: 39-40; also ' + BAG
      + ' configs/cao_cifar/mixup/input_mixup/*_alpha10.yaml: 33-34',
      {'model.train_cfg.augments': [dict(type='Mixup', alpha=1.)]}),
     (['imagenet_lt/focal_x50_90e'], TANG, 'classification/loss/FocalLoss.py: 22, 27, 32', {
@@ -145,9 +145,10 @@ SETTINGS = [
     # The authors publish no config of these rows; the paper has one recipe for all of Table 2 and of Table 7
     ([f'imagenet_lt/{method}_x50_90e' for method in (
         'focal', 'cosine', 'capsule', 'cosine-tde', 'capsule-tde', 'cosine-k2', 'capsule-k2', 'cosine-k2-tde',
-        'capsule-k2-tde')], TANG, 'classification/config/ImageNet_LT/cross_entropy.yaml', IMAGENET_RECIPE),
+        'capsule-k2-tde')], TANG, 'classification/config/ImageNet_LT/cross_entropy.yaml: 12, 13, 18, 19, 24, 33',
+     IMAGENET_RECIPE),
     ([f'imagenet_lt/{method}_x101-32x4d_120e' for method in ('linear-no-bias', 'deconfound', 'deconfound-tde')], TANG,
-     'classification/config/ImageNet_LT/cross_entropy.yaml, with the epochs of the paper',
+     'classification/config/ImageNet_LT/cross_entropy.yaml: 12, 13, 18, 19, 24, with the epochs of the paper',
      {**IMAGENET_RECIPE, 'train_cfg.max_epochs': 120}),
     (['imagenet_lt/linear_x50_90e', 'imagenet_lt/linear_x101-32x4d_120e', 'imagenet_lt/linear_r50_90e',
       'imagenet_lt/linear_r10_90e', 'inat18/linear_r50_90e'], TANG,
@@ -157,12 +158,13 @@ SETTINGS = [
     (['imagenet_lt/crt_x50_90e'], KANG, 'config/ImageNet_LT/cls_crt.yaml: 1, 15, 20, 27, 34, 37', {
         **IMAGENET_RECIPE, 'train_cfg.max_epochs': 10,
         'train_dataloader.sampler.type': 'mmcausal.ClassPowerSampler', 'model.type': 'mmcausal.StageTwoClassifier'}),
-    # Without the bias; the exponent is chosen there, among 0 to 2 in steps of 0.1
-    (['imagenet_lt/tau-norm_x50_90e'], KANG, 'tau_norm.py: dotproduct_similarity, pnorm',
+    # Without the bias; the exponent is chosen there, among 0 to 2 in steps of 0.1 (110)
+    (['imagenet_lt/tau-norm_x50_90e'], KANG, 'tau_norm.py: 82-86, 96, 102-107',
      {f'{HEAD}.classifier.type': 'mmcausal.TauNormLinear'}),
-    (['imagenet_lt/lws_x50_90e'], KANG, 'config/ImageNet_LT/cls_lws.yaml: 1, 15, 27, 34; models/TauNormClassifier.py: '
-     '21-28', {
-        **IMAGENET_RECIPE, 'train_cfg.max_epochs': 5, f'{HEAD}.classifier.type': 'mmcausal.LWSLinear'}),
+    (['imagenet_lt/lws_x50_90e'], KANG, 'config/ImageNet_LT/cls_lws.yaml: 1, 15, 27, 34, 37; '
+     'models/TauNormClassifier.py: 21-28', {
+        **IMAGENET_RECIPE, 'train_cfg.max_epochs': 5, f'{HEAD}.classifier.type': 'mmcausal.LWSLinear',
+        'train_dataloader.sampler.type': 'mmcausal.ClassPowerSampler'}),
     (['cifar100_lt/lws_r32_ir100'], TANG, 'classification/config/CIFAR100_LT/cls_lws.yaml: 39',
      {'train_cfg.max_epochs': 5}),
     (['imagenet_lt/ncm-centered_x50_90e'], KANG, 'main.py: 39-40; models/KNNClassifier.py: 16, 47, 51-52', {
@@ -173,8 +175,12 @@ SETTINGS = [
     (['imagenet_lt/cosine-k2_x50_90e', 'imagenet_lt/capsule-k2_x50_90e'], 'the paper', 'Table 7',
      {f'{HEAD}.num_heads': 2}),
     # Whole systems
-    (named('bbn', CIFAR10 + CIFAR100), ZHOU, 'configs/cifar*.yaml: 29, 30, 36-38; lib/utils/utils.py: 44-49', {
+    (named('bbn', CIFAR10 + CIFAR100), ZHOU, 'configs/cifar*.yaml: 29, 30, 36-38, 41-43, 47-51; lib/utils/utils.py: '
+     '44-49; lib/utils/lr_scheduler.py: 10', {
         OPTIMIZER: dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=True),
+        'param_scheduler.0.start_factor': 1 / 3, 'param_scheduler.0.end': 5,
+        'param_scheduler.1.milestones': [120, 160], 'param_scheduler.1.gamma': 0.01,
+        'train_dataloader.sampler.type': 'mmcausal.TwoBranchSampler',
         'train_dataloader.batch_size': 2 * 128, 'train_cfg.max_epochs': 200}),
 ]
 # Defaults of components: component, its argument, value, source, file: lines

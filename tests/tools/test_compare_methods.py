@@ -207,7 +207,7 @@ FOCAL, TAU_NORM, LINEAR = 'cifar100_lt/focal_r32_ir100', 'imagenet_lt/tau-norm_x
     ({FOCAL: 'train_cfg = dict(max_epochs=400)'}, {}, None),
     ({FOCAL: 'default_hooks = dict(average=dict(type="EMAHook"))'}, {}, None),
     ({TAU_NORM: '', LINEAR: ''}, EIGHT, '59.1 / 46.9 / 30.7 / 49.4'),
-    ({TAU_NORM: 'model = dict(head=dict(classifier=dict(tau=0.8)))', LINEAR: ''}, EIGHT, None),
+    ({TAU_NORM: 'model = dict(head=dict(classifier=dict(exponent=0.8)))', LINEAR: ''}, EIGHT, None),
     ({TAU_NORM: '', LINEAR: 'optim_wrapper = dict(optimizer=dict(lr=0.1))'}, EIGHT, None),  # its first stage
 ])
 def test_published_accuracy_does_not_stand_beside_a_changed_file(tmp_path, changes, options, accuracy):
