@@ -38,12 +38,16 @@ def start_loss(head, feature, data='cifar100_lt'):
     return head.loss_module(head.fc(feature.expand(len(labels), -1)), labels, avg_factor=len(labels)).item()
 
 
+def class_weights(beta, data='cifar100_lt'):
+    """Return Cui et al.'s class weights (C,), which have mean 1."""
+    weights = [(1 - beta) / (1 - beta**n) for n in COUNTS[data]]
+    return torch.tensor([len(weights) * w / sum(weights) for w in weights])
+
+
 def mean_weight(beta, data='cifar100_lt'):
-    """Return the mean over the images of Cui et al.'s class weights, which have mean 1 over the classes."""
+    """Return the mean over the images of Cui et al.'s class weights."""
     counts = COUNTS[data]
-    weights = [(1 - beta) / (1 - beta**n) for n in counts]
-    scale = len(weights) / sum(weights)
-    return scale * sum(n * w for n, w in zip(counts, weights)) / sum(counts)
+    return sum(n * w for n, w in zip(counts, class_weights(beta, data).tolist())) / sum(counts)
 
 
 def focal_start(classes):
@@ -81,16 +85,16 @@ def test_first_loss_of_ldam(data, pinned):
     assert start_loss(started_head('ldam', data), torch.zeros(CHANNELS), data) == pytest.approx(expected, rel=1e-4)
 
 
-def feature_gradient(head):
-    """Return the length of the first gradient of one image's feature, on average."""
-    x = torch.randn(400, CHANNELS, requires_grad=True)
-    head.loss_module(head.fc(x), torch.randint(head.num_classes, (400, )), avg_factor=400).backward()
-    return 400 * x.grad.norm(dim=1).mean().item()
+def focal_logit_gradients(classes):
+    """Return the derivatives of Cui et al.'s loss by the label's logit and another one, as in :func:`focal_start`."""
+    p = 1 / classes
+    return p * (1 - p) * math.log(p) - (1 - p)**2, p * p - p * (1 - p) * math.log(1 - p)
 
 
-@pytest.mark.parametrize('data, classes, ratio', [('cifar100_lt', 100, 9.37), ('cifar10_lt', 10, 12.04)])
+@pytest.mark.parametrize('data, classes, ratio, pinned', [('cifar100_lt', 100, 9.37, 1.087),
+                                                          ('cifar10_lt', 10, 12.04, 1.388)])
 @pytest.mark.parametrize('name', ['focal', 'class-balanced-focal'])
-def test_first_gradient_of_the_focal_loss(name, data, classes, ratio):
+def test_first_gradient_of_the_focal_loss(name, data, classes, ratio, pinned):
     """Glorot's weights of standard deviation sqrt(2 / (D + C)) pass on a gradient that much larger than std 0.01's."""
     torch.manual_seed(0)
     head = started_head(name, data)
@@ -98,11 +102,17 @@ def test_first_gradient_of_the_focal_loss(name, data, classes, ratio):
     assert head.fc.weight.std().item() == pytest.approx(std, rel=0.03)
     assert std / 0.01 == pytest.approx(ratio, abs=5e-3)
     assert torch.equal(head.fc.bias, torch.full((classes, ), -math.log(classes - 1)))
-    torch.manual_seed(0)
-    glorot = feature_gradient(head)
-    torch.nn.init.normal_(head.fc.weight, std=0.01)
-    torch.manual_seed(0)
-    assert glorot / feature_gradient(head) == pytest.approx(std / 0.01, rel=0.2)
+    label, other = focal_logit_gradients(classes)
+    # Of one image, whose class weights have lengths near std * sqrt(D) and are nearly orthogonal
+    assert std * math.sqrt(CHANNELS * (label**2 + (classes - 1) * other**2)) == pytest.approx(pinned, abs=5e-4)
+    x = torch.zeros(classes, CHANNELS, requires_grad=True)  # one image of each class
+    head.loss_module(head.fc(x), torch.arange(classes), avg_factor=1).backward()
+    weight = head.fc.weight.detach()
+    expected = (label - other) * weight + other * weight.sum(0)
+    assert expected.norm(dim=1).mean().item() == pytest.approx(pinned, rel=0.05)
+    if name == 'class-balanced-focal':
+        expected *= class_weights(0.9 if data == 'cifar100_lt' else 0.9999, data)[:, None]
+    torch.testing.assert_close(x.grad, expected)
 
 
 def test_first_loss_and_gradient_of_oltrs_centroids():
