@@ -6,8 +6,8 @@ trained first. --epochs scales the schedules of first stages; second stages keep
 end and do not affect other rows. The name of a run's folder depends on everything that its training depends on, so runs
 with other epochs, data or options never meet. The published accuracy is left out of a row with another schedule,
 number of images per step or setting, be it changed by an option or in the config file. Mixed precision is no other
-setting. 'with another recipe' stands beside a figure whose source has another schedule and network, see
-docs/deviations.md.
+setting. A note such as 'with another recipe' stands beside a figure whose source has another schedule and network or
+chooses an exponent, see docs/deviations.md.
 """
 import argparse
 import json
