@@ -39,15 +39,15 @@ def start_loss(head, feature, data='cifar100_lt'):
 
 
 def class_weights(beta, data='cifar100_lt'):
-    """Return Cui et al.'s class weights (C,), which have mean 1."""
+    """Return Cui et al.'s weight of each class; they have mean 1."""
     weights = [(1 - beta) / (1 - beta**n) for n in COUNTS[data]]
-    return torch.tensor([len(weights) * w / sum(weights) for w in weights])
+    return [len(weights) * w / sum(weights) for w in weights]
 
 
 def mean_weight(beta, data='cifar100_lt'):
     """Return the mean over the images of Cui et al.'s class weights."""
     counts = COUNTS[data]
-    return sum(n * w for n, w in zip(counts, class_weights(beta, data).tolist())) / sum(counts)
+    return sum(n * w for n, w in zip(counts, class_weights(beta, data))) / sum(counts)
 
 
 def focal_start(classes):
@@ -85,6 +85,13 @@ def test_first_loss_of_ldam(data, pinned):
     assert start_loss(started_head('ldam', data), torch.zeros(CHANNELS), data) == pytest.approx(expected, rel=1e-4)
 
 
+def feature_gradients(head):
+    """Return the first gradients (C, D) of features at 0, of one image of each class."""
+    x = torch.zeros(head.num_classes, CHANNELS, requires_grad=True)
+    head.loss_module(head.fc(x), torch.arange(head.num_classes), avg_factor=1).backward()
+    return x.grad
+
+
 def focal_logit_gradients(classes):
     """Return the derivatives of Cui et al.'s loss by the label's logit and another one, as in :func:`focal_start`."""
     p = 1 / classes
@@ -105,14 +112,16 @@ def test_first_gradient_of_the_focal_loss(name, data, classes, ratio, pinned):
     label, other = focal_logit_gradients(classes)
     # Of one image, whose class weights have lengths near std * sqrt(D) and are nearly orthogonal
     assert std * math.sqrt(CHANNELS * (label**2 + (classes - 1) * other**2)) == pytest.approx(pinned, abs=5e-4)
-    x = torch.zeros(classes, CHANNELS, requires_grad=True)  # one image of each class
-    head.loss_module(head.fc(x), torch.arange(classes), avg_factor=1).backward()
     weight = head.fc.weight.detach()
     expected = (label - other) * weight + other * weight.sum(0)
     assert expected.norm(dim=1).mean().item() == pytest.approx(pinned, rel=0.05)
     if name == 'class-balanced-focal':
-        expected *= class_weights(0.9 if data == 'cifar100_lt' else 0.9999, data)[:, None]
-    torch.testing.assert_close(x.grad, expected)
+        expected *= torch.tensor(class_weights(0.9 if data == 'cifar100_lt' else 0.9999, data))[:, None]
+    glorot = feature_gradients(head)
+    torch.testing.assert_close(glorot, expected)
+    torch.nn.init.normal_(head.fc.weight, std=0.01)
+    small = feature_gradients(head)
+    assert (glorot.norm(dim=1).mean() / small.norm(dim=1).mean()).item() == pytest.approx(std / 0.01, rel=0.2)
 
 
 def test_first_loss_and_gradient_of_oltrs_centroids():
@@ -158,9 +167,7 @@ def test_first_gradient_of_ldam(data):
 def test_class_balanced_weights_by_hand(beta, mean, images):
     """With 0.9999, the gradient is as noisy as the plain gradient of a fifth of the images."""
     assert mean_weight(beta) == pytest.approx(mean, abs=5e-4)
-    counts = COUNTS['cifar100_lt']
-    classwise = [(1 - beta) / (1 - beta**n) for n in counts]
-    scaled = torch.tensor(classwise, dtype=torch.float64) * 100 / sum(classwise)
-    torch.testing.assert_close(effective_number_weights(counts, beta), scaled)
+    counts, classwise = COUNTS['cifar100_lt'], class_weights(beta)
+    torch.testing.assert_close(effective_number_weights(counts, beta), torch.tensor(classwise, dtype=torch.float64))
     weights = [weight for weight, n in zip(classwise, counts) for _ in range(n)]
     assert sum(weights)**2 / sum(w * w for w in weights) / len(weights) == pytest.approx(images, abs=5e-3)
