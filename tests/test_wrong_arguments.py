@@ -90,7 +90,7 @@ TABLE = {
     'OLTRHead': head('OLTRHead', dict(places=4), places='size', classifier='layer', centroid_weight='not negative'),
     'ModulatedAttention': (ModulatedAttention, dict(channels=8, places=4), dict(channels='size', places='size')),
     'ResNet10': (models.ResNet10, {}, dict(in_channels='size')),
-    'ResNet32': (models.ResNet32, {}, dict(in_channels='size')),
+    'ResNet32': (models.ResNet32, {}, dict(in_channels='size', last_blocks='size')),
     'SmallConvNet': (models.SmallConvNet, {}, dict(in_channels='size', channels='size')),
     'TwinResNeXt': (models.TwinResNeXt, dict(depth=50), dict(in_channels='size')),
     'BBNClassifier': (models.BBNClassifier, {}, dict(backbone='config')),

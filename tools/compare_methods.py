@@ -6,8 +6,7 @@ trained first. --epochs scales the schedules of first stages; second stages keep
 end and do not affect other rows. The name of a run's folder depends on everything that its training depends on, so runs
 with other epochs, data or options never meet. The published accuracy is left out of a row with another schedule,
 number of images per step or setting, be it changed by an option or in the config file. Mixed precision is no other
-setting. A note such as 'with another recipe' stands beside a figure whose source has another schedule and network or
-chooses an exponent, see docs/deviations.md.
+setting. Configs whose source has another recipe have no published accuracy, see docs/deviations.md.
 """
 import argparse
 import json
@@ -287,12 +286,12 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
     metrics = [name for name in (*SHOTS, *PRECISIONS) if name in measured]
     lines = ['| config | ' + ' | '.join(metrics) + ' | published |', '|---' * (len(metrics) + 2) + '|']
     for row in rows:
-        cells, paper = [], ', '.join(str(row[key]) for key in ('published', 'note') if row.get(key))
+        cells = []
         for metric in metrics:
             values = [result[metric] for result in row['results'] if metric in result]
             spread = f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
             cells.append(f'{np.mean(values):.1f}{spread}' if values else '')
-        lines.append(f'| {markdown_code(row["config"])} | ' + ' | '.join(cells) + f' | {paper} |')
+        lines.append(f'| {markdown_code(row["config"])} | ' + ' | '.join(cells) + f' | {row["published"] or ""} |')
     return '\n'.join(lines)
 
 
@@ -303,10 +302,7 @@ def main() -> None:
     for path in args.configs:  # all of them before the first training
         check_config(path, args)
         name = f'{path.parent.name}/{path.stem}'
-        row: Dict[str, Any] = dict(config=name, results=[], published=published(path, args))
-        if row['published'] and 'note' in PUBLISHED[name]:
-            row['note'] = PUBLISHED[name]['note']
-        rows.append(row)
+        rows.append(dict(config=name, results=[], published=published(path, args)))
     for path, row in zip(args.configs, rows):
         for seed in args.seeds:
             try:

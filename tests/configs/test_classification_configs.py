@@ -18,11 +18,13 @@ LEAVES = sorted(path for path in CONFIGS.rglob('*.py')
                 if '_base_' not in path.parts and path.parent.name not in ('lvis', 'shapes_lvis', 'own_data', 'v3det'))
 OWN_CLASSIFIERS = sorted(path for path in (CONFIGS / 'own_data').glob('*.py') if 'rcnn' not in path.stem)
 HOLDOUT = [path for path in LEAVES if path.stem.endswith('_holdout')]
+# Methods with network and recipe of their source, beside those with the recipe of the other configs
+SOURCE = [path for path in LEAVES if path.stem.endswith('_source')]
 # Classifiers of one family, which differ by their normaliser and by TDE
 FAMILY = [path for path in LEAVES if path.stem.split('_')[0].replace('-tde', '') in ('cosine', 'capsule', 'deconfound')]
 # The other methods of the tables
 OTHERS = {path: path.stem.split('_')[0] for path in LEAVES
-          if path not in FAMILY and not path.stem.startswith('linear')}
+          if path not in FAMILY + SOURCE and not path.stem.startswith('linear')}
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEAD, LOSS, SAMPLER = 'model.head.', 'model.head.loss.', 'train_dataloader.sampler.'
 STAGE_TWO = ('load_from', 'model.type', 'model.head.', SAMPLER, 'train_cfg.max_epochs', 'param_scheduler',
@@ -97,7 +99,7 @@ def test_classes_are_as_imbalanced_as_the_name_says(path):
         assert loader.dataset.imbalance_ratio == ratio
 
 
-@pytest.mark.parametrize('path', [path for path in LEAVES if path.stem.endswith(('_ir50', '_ir10'))],
+@pytest.mark.parametrize('path', [path for path in LEAVES if re.search(r'_ir(50|10)(_source)?$', path.stem)],
                          ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_less_imbalanced_config_changes_only_the_ratio(path):
     ir100 = path.with_name(re.sub(r'_ir\d+', '_ir100', path.name))
@@ -152,6 +154,14 @@ def test_holdout_validates_on_training_images(path):
     assert changed(path, original) == per_class | {'val_dataloader.dataset.split'}
     assert cfg.val_dataloader.dataset.split == 'val' and cfg.test_dataloader.dataset.split == 'test'
     assert len({cfg[loader].dataset.val_per_class for loader in LOADERS}) == 1
+
+
+@pytest.mark.parametrize('path', SOURCE, ids=lambda path: f'{path.parent.name}/{path.stem}')
+def test_config_with_the_recipe_of_its_source_keeps_the_method(path):
+    assert changed(path, path.with_name(path.name.replace('_source', ''))) == {
+        'model.backbone.last_blocks', 'model.head.in_channels', 'train_dataloader.batch_size',
+        'optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay', 'param_scheduler', 'custom_hooks',
+        'auto_scale_lr.base_batch_size'}
 
 
 def test_metafiles_list_every_config_once():

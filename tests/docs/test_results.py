@@ -30,4 +30,3 @@ def test_published_figures_are_beside_their_own_setting(path):
             assert content['epochs'] == 'those of the configs'
             config = ROOT / 'configs' / f'{row["config"]}.py'
             assert row['published'] == TOOL['published'](config, args)
-            assert row.get('note') == TOOL['PUBLISHED'][row['config']].get('note')

@@ -37,32 +37,33 @@ def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> Seq
 class ResNet32(BaseModule):
     """ResNet-32 with two last blocks, side by side.
 
-    Three stages of five basic blocks with 16, 32 and 64 channels; the outputs of the twin blocks are concatenated.
+    Three stages of five basic blocks with 16, 32 and 64 channels; the outputs of the last blocks are concatenated.
 
     Args:
         in_channels: Channels of the image.
+        last_blocks: Number of last blocks; with one, this is the ResNet-32 of He et al., CVPR 2016.
         init_cfg: Kaiming-normal convolutions by default.
 
     Raises:
-        ValueError: ``in_channels`` below 1.
+        ValueError: ``in_channels`` or ``last_blocks`` below 1.
 
     Forward:
-        Images (N, in_channels, H, W) to a tuple of one feature map (N, 128, H / 4, W / 4).
+        Images (N, in_channels, H, W) to a tuple of one feature map (N, 64 last_blocks, H / 4, W / 4).
     """
-    out_channels = 128
 
-    def __init__(self, in_channels: int = 3, init_cfg: Optional[dict] = None) -> None:
+    def __init__(self, in_channels: int = 3, last_blocks: int = 2, init_cfg: Optional[dict] = None) -> None:
         check_integer('in_channels', in_channels, 1)
+        check_integer('last_blocks', last_blocks, 1)
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='normal'))
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
         self.stage1 = _stage(16, 16, blocks=5, stride=1)
         self.stage2 = _stage(16, 32, blocks=5, stride=2)
         self.stage3 = _stage(32, 64, blocks=4, stride=2)
-        self.twins = nn.ModuleList([BasicBlock(64, 64), BasicBlock(64, 64)])
+        self.twins = nn.ModuleList(BasicBlock(64, 64) for _ in range(last_blocks))
 
     def shared(self, x: Tensor) -> Tensor:
-        """Return the feature map (N, 64, H / 4, W / 4) of images (N, in_channels, H, W), the input of both twins."""
+        """Return the feature map (N, 64, H / 4, W / 4) of images (N, in_channels, H, W), the input of the last blocks."""
         return self.stage3(self.stage2(self.stage1(self.stem(x))))
 
     def forward(self, x: Tensor) -> Tuple[Tensor]:

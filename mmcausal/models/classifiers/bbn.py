@@ -34,7 +34,7 @@ class BBNClassifier(ImageClassifier):
 
     def __init__(self, backbone: dict, **kwargs: Union[dict, bool, None]) -> None:
         super().__init__(check_config('backbone', backbone, nn.Module), **kwargs)
-        if not hasattr(self.backbone, 'twins'):
+        if len(getattr(self.backbone, 'twins', ())) != 2:
             raise ValueError('BBNClassifier needs a backbone with twin blocks, such as mmcausal.ResNet32, but got '
                              f'{type(self.backbone).__name__}')
         if not self.with_neck:

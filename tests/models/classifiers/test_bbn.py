@@ -21,8 +21,9 @@ def test_bbn_loss_is_that_of_its_equations():
     torch.testing.assert_close(value, expected)
     with pytest.raises(ValueError, match='needs pairs of images, but got 5'):
         model.loss(images[:5], samples[:5])
-    with pytest.raises(ValueError, match='needs a backbone with twin blocks'):
-        MODELS.build(dict(bbn(), backbone=dict(type='mmcausal.SmallConvNet', in_channels=1)))
+    for backbone in (dict(type='mmcausal.SmallConvNet'), dict(type='mmcausal.ResNet32', last_blocks=1)):
+        with pytest.raises(ValueError, match='needs a backbone with twin blocks'):
+            MODELS.build(dict(bbn(), backbone=dict(backbone, in_channels=1)))
 
 
 def test_bbn_at_inference_is_half_of_each_branch():
