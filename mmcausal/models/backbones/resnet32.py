@@ -63,7 +63,7 @@ class ResNet32(BaseModule):
         self.twins = nn.ModuleList(BasicBlock(64, 64) for _ in range(last_blocks))
 
     def shared(self, x: Tensor) -> Tensor:
-        """Return the feature map (N, 64, H / 4, W / 4) of images (N, in_channels, H, W), the input of the last blocks."""
+        """Return the feature map (N, 64, H / 4, W / 4) of images (N, in_channels, H, W), which the last blocks take."""
         return self.stage3(self.stage2(self.stage1(self.stem(x))))
 
     def forward(self, x: Tensor) -> Tuple[Tensor]:

@@ -16,7 +16,7 @@ def test_resnet32_is_the_papers():
 
 
 def test_with_one_last_block_it_is_the_resnet32_of_he_et_al():
-    """Without classifier: a stem, 31 convolutions in all, two vectors a batch norm; 464,154 weights with ten classes."""
+    """Without classifier: a stem, 31 convolutions in all, two vectors a batch norm; 464,154 with ten classes."""
     net = ResNet32(last_blocks=1)
     assert net(torch.randn(2, 3, 32, 32))[0].shape == (2, 64, 8, 8)
     stem, stage1, stage2, stage3 = 9 * 3 * 16, 9 * 10 * 16**2, 9 * (16 + 9 * 32) * 32, 9 * (32 + 9 * 64) * 64
