@@ -298,11 +298,11 @@ def markdown(rows: List[Dict[str, Any]]) -> str:
 def main() -> None:
     use_utf8()
     args = parse_args()
-    rows, failures = [], []
+    rows: List[Dict[str, Any]] = []
+    failures: List[str] = []
     for path in args.configs:  # all of them before the first training
         check_config(path, args)
-        name = f'{path.parent.name}/{path.stem}'
-        rows.append(dict(config=name, results=[], published=published(path, args)))
+        rows.append(dict(config=f'{path.parent.name}/{path.stem}', results=[], published=published(path, args)))
     for path, row in zip(args.configs, rows):
         for seed in args.seeds:
             try:
