@@ -228,6 +228,13 @@ def test_published_accuracy_does_not_stand_beside_a_changed_file(tmp_path, chang
     assert published(tmp_path / f'{next(iter(changes))}.py', args) == accuracy
 
 
+def test_table_shows_a_published_figure_or_an_empty_cell():
+    tool = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
+    rows = [dict(config='b', results=[dict(overall=40., seed=0)], published=44.1),
+            dict(config='c', results=[dict(overall=40., seed=0)], published=None)]
+    assert [line.split('|')[-2].strip() for line in tool['markdown'](rows).splitlines()[2:]] == ['44.1', '']
+
+
 def test_every_published_accuracy_is_shown_in_its_own_setting():
     tool = runpy.run_path(str(ROOT / 'tools' / 'compare_methods.py'))
     one_gpu = dict(imagenet_lt=EIGHT, lvis=SIXTEEN)
